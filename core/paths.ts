@@ -1,0 +1,117 @@
+/**
+ * Where state lives (design decision 8).
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import { MoatError } from "./errors.ts";
+
+/** Directories and files of one moat home. All directories are 0700. */
+export interface Paths {
+  /** Encrypted grants, `NAME.grant`. */
+  readonly grants: string;
+  /** Where the key of the grants is, and its id. */
+  readonly keyRecord: string;
+  /** The key itself, when no OS keyring holds it. */
+  readonly keyFile: string;
+  /** One directory per live run. */
+  readonly runs: string;
+  /** The audit log, JSON lines. */
+  readonly audit: string;
+  /** Locks of the store, the audit log and the proxy. */
+  readonly locks: string;
+  /** The control socket of the running proxy. */
+  readonly controlSocket: string;
+  /** Stderr of a proxy that `moat run` started. */
+  readonly proxyLog: string;
+}
+
+/** The longest path of a unix socket on Linux, without the final NUL (unix(7)). */
+const MAX_SOCKET_PATH = 107;
+
+/**
+ * Finds the directories of this user.
+ *
+ * `MOAT_HOME` puts everything in one directory; else the XDG directories, or
+ * their defaults below the home directory.
+ *
+ * @param env The process's environment.
+ * @returns Absolute paths; nothing is created.
+ * @throws {MoatError} `no-home` if neither MOAT_HOME nor HOME is set, or one is relative.
+ * @see {@link https://specifications.freedesktop.org/basedir-spec/latest/ | XDG Base Directory Specification}
+ */
+export function findPaths(env: Readonly<Record<string, string>>): Paths {
+  const home = env["MOAT_HOME"];
+  if (home) {
+    if (!home.startsWith("/")) throw relative("MOAT_HOME", home);
+    return layOut(home, home, home);
+  }
+  const data = xdg(env, "XDG_DATA_HOME", ".local/share");
+  const state = xdg(env, "XDG_STATE_HOME", ".local/state");
+  const runtime = env["XDG_RUNTIME_DIR"];
+  return layOut(
+    data,
+    state,
+    runtime?.startsWith("/") ? join(runtime, "moat") : state,
+  );
+}
+
+function xdg(
+  env: Readonly<Record<string, string>>,
+  variable: string,
+  fallback: string,
+): string {
+  // The specification says that a relative path there must be ignored.
+  const value = env[variable];
+  if (value?.startsWith("/")) return join(value, "moat");
+  const home = env["HOME"];
+  if (!home) {
+    throw new MoatError(
+      "no-home",
+      "Cannot find where to keep state: neither MOAT_HOME nor HOME is set",
+      { hint: "export MOAT_HOME=/path/to/a/private/directory" },
+    );
+  }
+  if (!home.startsWith("/")) throw relative("HOME", home);
+  return join(home, fallback, "moat");
+}
+
+function relative(variable: string, value: string) {
+  return new MoatError(
+    "no-home",
+    `Cannot use ${variable}=${
+      JSON.stringify(value)
+    }: wanted an absolute path, found a relative one`,
+    { hint: `export ${variable}=/an/absolute/path` },
+  );
+}
+
+function layOut(data: string, state: string, runtime: string): Paths {
+  return {
+    grants: join(data, "grants"),
+    keyRecord: join(data, "key.json"),
+    keyFile: join(data, "key"),
+    runs: join(state, "runs"),
+    audit: join(state, "audit.jsonl"),
+    locks: join(state, "locks"),
+    controlSocket: join(runtime, "control.sock"),
+    proxyLog: join(state, "proxy.log"),
+  };
+}
+
+/**
+ * Checks that a unix socket can be bound at a path.
+ *
+ * @param path An absolute path.
+ * @throws {MoatError} `path-too-long` if it exceeds what the kernel takes.
+ */
+export function checkSocketPath(path: string): void {
+  const length = new TextEncoder().encode(path).length;
+  if (length <= MAX_SOCKET_PATH) return;
+  throw new MoatError(
+    "path-too-long",
+    `Cannot bind the control socket "${path}": wanted at most ${MAX_SOCKET_PATH} bytes, found ${length}`,
+    { hint: "set MOAT_HOME to a shorter path" },
+  );
+}

@@ -1,0 +1,291 @@
+/**
+ * The provider interface and its registry. A provider is a plugin: how to
+ * obtain, refresh and deliver one kind of credential.
+ *
+ * @module
+ */
+
+import type { Binding } from "./binding.ts";
+import { MoatError } from "./errors.ts";
+import type { Grant } from "./grant.ts";
+import type { Platform } from "./platform.ts";
+
+/** One flag of a command, as data: parser, help and completions read it. */
+export interface Flag {
+  /** Without the dashes, such as `role`. */
+  readonly name: string;
+  /** The placeholder in help, such as `ARN`; absent for a switch. */
+  readonly value?: string;
+  /** One line for help, without a final period. */
+  readonly summary: string;
+  /** Whether it may be given more than once. Default: false. */
+  readonly repeatable?: boolean;
+  /** A one-letter form, such as `h`. */
+  readonly short?: string;
+}
+
+/** Parsed flags: text for one value, a list for a repeatable one, true for a switch. */
+export type FlagValues = Readonly<
+  Record<string, string | readonly string[] | boolean | undefined>
+>;
+
+/** What `moat grant` asks of a provider. */
+export interface GrantRequest {
+  /** The full grant name, such as `aws:prod`. */
+  readonly name: string;
+  /** The values of the provider's own {@link Provider.grantFlags}. */
+  readonly flags: FlagValues;
+  /** False with `--no-validate`: make no call. */
+  readonly validate: boolean;
+}
+
+/** Where a bound client finds us and its files. */
+export interface Container {
+  /** Our base URL as the client sees it, such as `http://moat-proxy:19080`. */
+  readonly endpointUrl: string;
+  /** Where the files are mounted, such as `/moat`. */
+  readonly directory: string;
+  /** The file that holds the client's token, such as `/moat/token`. */
+  readonly tokenFile: string;
+}
+
+/** A file for a bound client; the caller writes it. */
+export interface MountedFile {
+  /** Relative to {@link Container.directory}, such as `aws/config`. */
+  readonly path: string;
+  /** 0o444, or 0o555 for a program. */
+  readonly mode: 0o444 | 0o555;
+  readonly content: string;
+}
+
+/** A header that the intercepting proxy puts on requests to one host. */
+export interface Injection {
+  /** Lower-case host name, `*.suffix` allowed. */
+  readonly host: string;
+  readonly header: string;
+  readonly value: import("./secret.ts").Secret;
+  /** Headers of the client that are removed. */
+  readonly strip: readonly string[];
+}
+
+/** Collects the injections that a provider declares. */
+export interface InjectionRegistrar {
+  /** Declares one injection. */
+  inject(injection: Injection): void;
+}
+
+/** What a client is answered. Immutable, so that its bytes can be kept. */
+export class Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+  /** Further headers, such as `Allow`. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+
+  /**
+   * Makes an answer.
+   *
+   * @param status HTTP status code.
+   * @param body The whole body.
+   * @param contentType Default `application/json`.
+   * @param headers Further headers; names and values without CR, LF.
+   */
+  constructor(
+    status: number,
+    body: string,
+    contentType = "application/json",
+    headers: readonly (readonly [name: string, value: string])[] = [],
+  ) {
+    this.status = status;
+    this.body = body;
+    this.contentType = contentType;
+    this.headers = headers;
+  }
+}
+
+/**
+ * Makes the error shape that AWS SDKs and people can both read.
+ *
+ * @param status HTTP status code.
+ * @param code A kebab-case or SDK-shaped word.
+ * @param message One sentence; no secret, path or stack.
+ * @param headers Further headers.
+ * @returns An answer whose body is `{"code","message"}`.
+ */
+export function errorAnswer(
+  status: number,
+  code: string,
+  message: string,
+  headers: readonly (readonly [name: string, value: string])[] = [],
+): Answer {
+  return new Answer(
+    status,
+    JSON.stringify({ code, message }),
+    "application/json",
+    headers,
+  );
+}
+
+/** One authenticated request for an endpoint. */
+export interface EndpointRequest {
+  readonly binding: Binding;
+}
+
+/**
+ * Answers a request. Called for each request, so an answer that does not
+ * change should be the same object each time: the server keeps its bytes.
+ */
+export type EndpointHandler = (
+  request: EndpointRequest,
+) => Answer | Promise<Answer>;
+
+/** Collects the endpoints that a provider serves for one grant of one binding. */
+export interface EndpointRegistrar {
+  /**
+   * Serves GET on an exact path.
+   *
+   * @param path Absolute, such as `/ecs/credentials`.
+   * @param handler What answers.
+   */
+  get(path: string, handler: EndpointHandler): void;
+}
+
+/** A simulated upstream that runs until it is closed. */
+export interface Simulator {
+  /** Base URLs, one per listener. */
+  readonly urls: readonly string[];
+  /** Stops it and frees its ports. */
+  close(): Promise<void>;
+}
+
+/** What `moat simulate` asks of a provider. */
+export interface SimulateRequest {
+  readonly flags: FlagValues;
+  /** `ADDR:PORT` of each listener; port 0 for any. */
+  readonly listen: readonly string[];
+}
+
+/**
+ * A plugin for one kind of credential. The first seven methods are required;
+ * {@link createRegistry} refuses a provider that lacks one.
+ */
+export interface Provider {
+  /** Canonical name, such as `aws`. */
+  readonly name: string;
+  /** Other names that `moat grant` takes. */
+  readonly aliases: readonly string[];
+  /** One line for `moat grant providers`. */
+  readonly description: string;
+  /** Flags that `moat grant NAME` takes for this provider. */
+  readonly grantFlags: readonly Flag[];
+  /** Environment variables that would override what a binding sets. */
+  readonly conflictingEnv: readonly string[];
+
+  /** Obtains and validates a credential. The caller stores the result. */
+  grant(request: GrantRequest): Promise<Grant>;
+  /** Declares injections. Pure. */
+  configureProxy(proxy: InjectionRegistrar, grant: Grant): void;
+  /** The environment of a bound client. Pure. */
+  containerEnv(grant: Grant, container: Container): Record<string, string>;
+  /** The files of a bound client. Pure. */
+  containerMounts(grant: Grant, container: Container): readonly MountedFile[];
+  /** Declares the endpoints that serve this grant. */
+  registerEndpoints(endpoints: EndpointRegistrar, grant: Grant): void;
+  /** Programs that a container needs to use the credential, such as `aws`. */
+  impliedDependencies(): readonly string[];
+  /** Releases what it holds for a binding that ended. */
+  cleanup(binding: Binding): void | Promise<void>;
+
+  /** Renews a credential that ends. */
+  refresh?(grant: Grant): Promise<Grant>;
+  /** Drops everything cached for a grant that was revoked or granted anew. */
+  forget?(grantName: string): void;
+  /** Prepares the first answer of a grant, so that no client waits for it. */
+  prefetch?(grant: Grant, binding: Binding): void;
+  /** Names the program that obtaining this grant's credential starts, if any. */
+  sourceProcess?(grant: Grant): Promise<string | undefined>;
+  /** Lines for `moat grant show`, such as `role` and its ARN. */
+  describe?(grant: Grant): readonly (readonly [label: string, value: string])[];
+  /** Flags of `moat simulate NAME`. */
+  readonly simulateFlags?: readonly Flag[];
+  /** Serves a stand-in for the provider's upstream on loopback. */
+  simulate?(request: SimulateRequest): Promise<Simulator>;
+  /** Asks the upstream who the credentials in this environment belong to. */
+  whoami?(): Promise<Record<string, string>>;
+}
+
+/** Makes a provider for this machine. `providers/mod.ts` lists them all. */
+export type ProviderFactory = (platform: Platform) => Provider;
+
+const REQUIRED = [
+  "grant",
+  "configureProxy",
+  "containerEnv",
+  "containerMounts",
+  "registerEndpoints",
+  "impliedDependencies",
+  "cleanup",
+] as const;
+
+/** The providers of this program, by name and alias. */
+export interface ProviderRegistry {
+  /** In the order of registration. */
+  readonly all: readonly Provider[];
+  /**
+   * Finds a provider by name or alias.
+   *
+   * @throws {MoatError} `usage` if there is none, naming those there are.
+   */
+  get(name: string): Provider;
+}
+
+/**
+ * Makes the registry.
+ *
+ * @param providers All providers.
+ * @returns A registry that is never changed.
+ * @throws {MoatError} `bad-provider` for a duplicate name or alias, or a missing member.
+ */
+export function createRegistry(
+  providers: readonly Provider[],
+): ProviderRegistry {
+  const byName = new Map<string, Provider>();
+  for (const provider of providers) {
+    checkMembers(provider);
+    for (const name of [provider.name, ...provider.aliases]) {
+      if (byName.has(name)) {
+        throw new MoatError(
+          "bad-provider",
+          `Cannot register provider "${provider.name}": the name "${name}" is taken by "${
+            byName.get(name)?.name
+          }"`,
+        );
+      }
+      byName.set(name, provider);
+    }
+  }
+  return { all: [...providers], get: (name) => find(byName, providers, name) };
+}
+
+function checkMembers(provider: Provider): void {
+  for (const member of REQUIRED) {
+    if (typeof provider[member] !== "function") {
+      throw new MoatError(
+        "bad-provider",
+        `Cannot register provider "${provider.name}": it lacks ${member}()`,
+      );
+    }
+  }
+}
+
+function find(
+  byName: ReadonlyMap<string, Provider>,
+  providers: readonly Provider[],
+  name: string,
+): Provider {
+  const provider = byName.get(name);
+  if (provider) return provider;
+  throw new MoatError("usage", `Cannot find provider ${JSON.stringify(name)}`, {
+    hint: `available providers: ${providers.map((p) => p.name).join(", ")}`,
+  });
+}
