@@ -10,7 +10,7 @@ export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
   /**
-   * Calls `callback` once after `delayMs`, without keeping the process alive.
+   * Calls `callback` once after `delayMs`; until then the process stays alive.
    *
    * @returns A function that cancels the call.
    */
@@ -22,7 +22,18 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   after(delayMs, callback) {
     const id = setTimeout(callback, delayMs);
-    Deno.unrefTimer(id);
     return () => clearTimeout(id);
   },
 };
+
+/**
+ * Waits.
+ *
+ * @param clock Whose time passes.
+ * @param delayMs How long.
+ */
+export function sleep(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.after(delayMs, resolve);
+  });
+}

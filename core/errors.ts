@@ -21,6 +21,7 @@ export interface MoatErrorOptions {
  * a file that failed to parse.
  */
 export class MoatError extends Error {
+  /** Always `MoatError`. */
   override readonly name = "MoatError";
   /** A kebab-case word that programs may match on, such as `bad-arn`. */
   readonly code: string;

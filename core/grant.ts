@@ -68,9 +68,22 @@ export function parseGrantName(
   return { provider, name: text };
 }
 
+/**
+ * Tells which command makes a grant of this name, for hints.
+ *
+ * @param name A well-formed grant name.
+ * @returns Such as `moat grant aws --name prod`.
+ */
+export function grantCommand(name: string): string {
+  const [provider, suffix] = name.split(":");
+  return suffix === undefined
+    ? `moat grant ${provider}`
+    : `moat grant ${provider} --name ${suffix}`;
+}
+
 function badName(text: string) {
   return usageError(
     `Cannot use ${JSON.stringify(text)} as a grant name`,
-    "use lower-case letters, digits, '.', '_' and '-', 63 at most, such as aws:prod",
+    "use lower-case letters, digits, '.', '_' and '-', 63 at most, such as PROVIDER:prod",
   );
 }

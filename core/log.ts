@@ -28,3 +28,33 @@ export const silentLog: Log = {
   warn() {},
   error() {},
 };
+
+/** A log whose target is chosen later, once a command's flags are known. */
+export class ForwardingLog implements Log {
+  #target: Log = silentLog;
+
+  /** Writes to `target` from now on. */
+  use(target: Log): void {
+    this.#target = target;
+  }
+
+  /** Passes a line on. */
+  debug(event: string, fields?: LogFields): void {
+    this.#target.debug(event, fields);
+  }
+
+  /** Passes a line on. */
+  info(event: string, fields?: LogFields): void {
+    this.#target.info(event, fields);
+  }
+
+  /** Passes a line on. */
+  warn(event: string, fields?: LogFields): void {
+    this.#target.warn(event, fields);
+  }
+
+  /** Passes a line on. */
+  error(event: string, fields?: LogFields): void {
+    this.#target.error(event, fields);
+  }
+}

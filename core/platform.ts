@@ -6,14 +6,32 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { Log } from "./log.ts";
+import type { Log, LogFields } from "./log.ts";
 import type { Paths } from "./paths.ts";
 
-/** Clock, environment, paths and log. */
+/** Takes audit events for the tamper-evident log. */
+export interface AuditSink {
+  /**
+   * Appends an event in the background, in order.
+   *
+   * @param event Kebab-case, such as `vended`.
+   * @param fields JSON values, never a secret.
+   */
+  recordSoon(event: string, fields: LogFields): void;
+}
+
+/** Clock, environment, paths, log and audit log. */
 export interface Platform {
+  /** Tells the time. */
   readonly clock: Clock;
   /** A snapshot of the process's environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Sets a variable for programs that this process starts. */
+  readonly setVariable: (name: string, value: string) => void;
+  /** Where state lives. */
   readonly paths: Paths;
+  /** For operators. */
   readonly log: Log;
+  /** For auditors. */
+  readonly audit: AuditSink;
 }

@@ -9,6 +9,7 @@ import type { Binding } from "./binding.ts";
 import { MoatError } from "./errors.ts";
 import type { Grant } from "./grant.ts";
 import type { Platform } from "./platform.ts";
+import type { Secret } from "./secret.ts";
 
 /** One flag of a command, as data: parser, help and completions read it. */
 export interface Flag {
@@ -55,6 +56,7 @@ export interface MountedFile {
   readonly path: string;
   /** 0o444, or 0o555 for a program. */
   readonly mode: 0o444 | 0o555;
+  /** The whole file. */
   readonly content: string;
 }
 
@@ -62,8 +64,10 @@ export interface MountedFile {
 export interface Injection {
   /** Lower-case host name, `*.suffix` allowed. */
   readonly host: string;
+  /** The header's name. */
   readonly header: string;
-  readonly value: import("./secret.ts").Secret;
+  /** Its whole value. */
+  readonly value: Secret;
   /** Headers of the client that are removed. */
   readonly strip: readonly string[];
 }
@@ -76,8 +80,11 @@ export interface InjectionRegistrar {
 
 /** What a client is answered. Immutable, so that its bytes can be kept. */
 export class Answer {
+  /** HTTP status code. */
   readonly status: number;
+  /** Value of Content-Type. */
   readonly contentType: string;
+  /** The whole body. */
   readonly body: string;
   /** Further headers, such as `Allow`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
@@ -128,6 +135,7 @@ export function errorAnswer(
 
 /** One authenticated request for an endpoint. */
 export interface EndpointRequest {
+  /** Who asks. */
   readonly binding: Binding;
 }
 
@@ -141,6 +149,8 @@ export type EndpointHandler = (
 
 /** Collects the endpoints that a provider serves for one grant of one binding. */
 export interface EndpointRegistrar {
+  /** The binding that the endpoints serve. */
+  readonly binding: Binding;
   /**
    * Serves GET on an exact path.
    *
@@ -154,12 +164,15 @@ export interface EndpointRegistrar {
 export interface Simulator {
   /** Base URLs, one per listener. */
   readonly urls: readonly string[];
+  /** Lines for the person who started it, such as how to point an SDK at it. */
+  readonly notes: readonly string[];
   /** Stops it and frees its ports. */
   close(): Promise<void>;
 }
 
 /** What `moat simulate` asks of a provider. */
 export interface SimulateRequest {
+  /** The values of {@link Provider.simulateFlags}. */
   readonly flags: FlagValues;
   /** `ADDR:PORT` of each listener; port 0 for any. */
   readonly listen: readonly string[];
@@ -176,6 +189,8 @@ export interface Provider {
   readonly aliases: readonly string[];
   /** One line for `moat grant providers`. */
   readonly description: string;
+  /** Command lines of `moat grant` that show its flags. */
+  readonly grantExamples: readonly string[];
   /** Flags that `moat grant NAME` takes for this provider. */
   readonly grantFlags: readonly Flag[];
   /** Environment variables that would override what a binding sets. */
@@ -201,11 +216,13 @@ export interface Provider {
   /** Drops everything cached for a grant that was revoked or granted anew. */
   forget?(grantName: string): void;
   /** Prepares the first answer of a grant, so that no client waits for it. */
-  prefetch?(grant: Grant, binding: Binding): void;
+  prefetch?(grant: Grant, binding: Binding): Promise<void>;
   /** Names the program that obtaining this grant's credential starts, if any. */
   sourceProcess?(grant: Grant): Promise<string | undefined>;
   /** Lines for `moat grant show`, such as `role` and its ARN. */
   describe?(grant: Grant): readonly (readonly [label: string, value: string])[];
+  /** Sentences for the person who just granted it, such as a better setting. */
+  advise?(grant: Grant): readonly string[];
   /** Flags of `moat simulate NAME`. */
   readonly simulateFlags?: readonly Flag[];
   /** Serves a stand-in for the provider's upstream on loopback. */

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { checkSocketPath, findPaths } from "./paths.ts";
+
+const HOME = { HOME: "/home/ana" };
+
+Deno.test("findPaths() puts everything below MOAT_HOME", () => {
+  const paths = findPaths({ ...HOME, MOAT_HOME: "/m", XDG_DATA_HOME: "/x" });
+  const outside = Object.values(paths).filter((path) =>
+    !path.startsWith("/m/")
+  );
+  assert.deepEqual(outside, []);
+});
+
+Deno.test("findPaths() gives every file a path of its own", () => {
+  const paths = Object.values(findPaths({ MOAT_HOME: "/m" }));
+  assert.equal(new Set(paths).size, paths.length);
+});
+
+const CASES: {
+  name: string;
+  env: Record<string, string>;
+  grants?: string;
+  audit?: string;
+  controlSocket?: string;
+}[] = [
+  {
+    name: "uses the defaults of XDG",
+    env: HOME,
+    grants: "/home/ana/.local/share/moat/grants",
+    audit: "/home/ana/.local/state/moat/audit.jsonl",
+    controlSocket: "/home/ana/.local/state/moat/control.sock",
+  },
+  {
+    name: "follows XDG_DATA_HOME",
+    env: { ...HOME, XDG_DATA_HOME: "/data" },
+    grants: "/data/moat/grants",
+  },
+  {
+    name: "follows XDG_STATE_HOME",
+    env: { ...HOME, XDG_STATE_HOME: "/state" },
+    audit: "/state/moat/audit.jsonl",
+  },
+  {
+    name: "follows XDG_RUNTIME_DIR",
+    env: { ...HOME, XDG_RUNTIME_DIR: "/run/user/1000" },
+    controlSocket: "/run/user/1000/moat/control.sock",
+  },
+  {
+    name: "ignores a relative XDG_DATA_HOME",
+    env: { ...HOME, XDG_DATA_HOME: "data" },
+    grants: "/home/ana/.local/share/moat/grants",
+  },
+  {
+    name: "ignores a relative XDG_RUNTIME_DIR",
+    env: { ...HOME, XDG_RUNTIME_DIR: "run" },
+    controlSocket: "/home/ana/.local/state/moat/control.sock",
+  },
+  {
+    name: "ignores an empty MOAT_HOME",
+    env: { ...HOME, MOAT_HOME: "" },
+    grants: "/home/ana/.local/share/moat/grants",
+  },
+  {
+    name: "needs no HOME when MOAT_HOME is set",
+    env: { MOAT_HOME: "/m" },
+    grants: "/m/grants",
+  },
+];
+for (const { name, env, ...wanted } of CASES) {
+  Deno.test(`findPaths() ${name}`, () => {
+    const paths = findPaths(env);
+    const found = Object.fromEntries(
+      Object.entries(paths).filter(([key]) => key in wanted),
+    );
+    assert.deepEqual(found, wanted);
+  });
+}
+
+const REFUSED: [name: string, env: Record<string, string>, message: RegExp][] =
+  [
+    ["no home at all", {}, /neither MOAT_HOME nor HOME is set/],
+    ["a relative MOAT_HOME", { ...HOME, MOAT_HOME: "m" }, /MOAT_HOME="m"/],
+    ["a relative HOME", { HOME: "ana" }, /HOME="ana"/],
+  ];
+for (const [name, env, message] of REFUSED) {
+  Deno.test(`findPaths() refuses ${name}`, () => {
+    assert.throws(() => findPaths(env), { code: "no-home", message });
+  });
+}
+
+Deno.test("checkSocketPath() accepts 107 bytes", () => {
+  checkSocketPath("/" + "a".repeat(106));
+});
+
+Deno.test("checkSocketPath() refuses 108 bytes", () => {
+  assert.throws(() => checkSocketPath("/" + "a".repeat(107)), {
+    code: "path-too-long",
+    message: /wanted at most 107 bytes, found 108$/,
+  });
+});
+
+Deno.test("checkSocketPath() counts bytes, not characters", () => {
+  assert.throws(() => checkSocketPath("/" + "é".repeat(54)), {
+    code: "path-too-long",
+  });
+});
