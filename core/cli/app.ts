@@ -1,0 +1,138 @@
+/**
+ * The program around the commands: finds one, gives it what it needs, and
+ * turns whatever it throws into an exit status.
+ *
+ * @module
+ */
+
+import { type MoatError, toMoatError, usageError } from "../errors.ts";
+import type { Flag, Provider, ProviderRegistry } from "../provider.ts";
+import type { Arguments, Command } from "./command.ts";
+import type { Wiring } from "./context.ts";
+import { commandHelp, programHelp } from "./help.ts";
+import { Output, stackOf } from "./output.ts";
+import {
+  checkOperands,
+  findCommand,
+  HELP_FLAG,
+  parseArguments,
+} from "./parse.ts";
+
+/** What main.ts wires together. */
+export interface Program extends Wiring {
+  /** The command table. */
+  readonly commands: readonly Command[];
+  /** Command lines for the top of `moat --help`. */
+  readonly examples: readonly string[];
+  /** One line for `moat --version`. */
+  readonly version: string;
+}
+
+/**
+ * Runs one command line.
+ *
+ * @param program The wired program.
+ * @param argv The command line without the program's name.
+ * @returns The exit status: 0 done, 1 failed, 2 usage; the child's own from `run`.
+ */
+export async function runProgram(
+  program: Program,
+  argv: readonly string[],
+): Promise<number> {
+  const dashes = argv.indexOf("--");
+  const own = dashes < 0 ? argv : argv.slice(0, dashes);
+  const output = new Output(program.streams, own.includes("--json"));
+  let takesCommand = false;
+  try {
+    const [first = "--help", ...others] = argv;
+    if (["--version", "-V", "version"].includes(first)) {
+      output.text(program.version + "\n");
+      return 0;
+    }
+    const isHelp = ["--help", "-h", "help"].includes(first);
+    if (isHelp && (first !== "help" || /^(--help|-h)?$/.test(others.join()))) {
+      output.text(programHelp(program.commands, program.examples));
+      return 0;
+    }
+    const words = isHelp ? others : argv;
+    const { command, rest } = findCommand(program.commands, words);
+    takesCommand = command.takesCommand ?? false;
+    const line = isHelp ? ["--help", ...rest] : rest;
+    return await dispatch(program, output, command, line);
+  } catch (thrown) {
+    const error = toMoatError(thrown);
+    output.error(error);
+    if (program.env["MOAT_DEBUG"] === "1") output.note(stackOf(error));
+    return exitStatus(error, takesCommand);
+  }
+}
+
+async function dispatch(
+  program: Program,
+  output: Output,
+  command: Command,
+  rest: readonly string[],
+): Promise<number> {
+  const { createContext } = await import("./context.ts");
+  const context = await createContext(program, output);
+  const providers = context.registry.all;
+  const named = namedProvider(providers, rest);
+  const flags = flagsOf(command, [...named, ...providers]);
+  const args = parseArguments(command, [...flags, HELP_FLAG], rest);
+  if (args.flags["help"]) {
+    const shown = named.length > 0 ? named : providers;
+    output.text(commandHelp(command, flagsOf(command, shown), shown));
+    return 0;
+  }
+  checkOperands(command, args);
+  checkProviderFlags(command, context.registry, args);
+  const run = await command.load();
+  const status = await run(context, args);
+  await context.audit.flush();
+  return status;
+}
+
+/** The provider that the first word names, if it does: its flags come first. */
+function namedProvider(
+  providers: readonly Provider[],
+  rest: readonly string[],
+): readonly Provider[] {
+  const name = rest.find((word) => !word.startsWith("-")) ?? "";
+  return providers.filter((p) => [p.name, ...p.aliases].includes(name));
+}
+
+/** A command's own flags and those that providers declare for it; the first of a name counts. */
+function flagsOf(command: Command, providers: readonly Provider[]): Flag[] {
+  const { providerFlags } = command;
+  if (!providerFlags) return [...command.flags];
+  const more = providers.flatMap((p) => p[providerFlags] ?? []);
+  const names = new Set<string>();
+  return [...more, ...command.flags].filter((flag) =>
+    !names.has(flag.name) && names.add(flag.name)
+  );
+}
+
+/** Refuses a flag that belongs to another provider than the one named. */
+function checkProviderFlags(
+  command: Command,
+  registry: ProviderRegistry,
+  args: Arguments,
+): void {
+  const { providerFlags } = command;
+  if (!providerFlags) return;
+  const provider = registry.get(args.operands[0] ?? "");
+  const known = [...command.flags, ...provider[providerFlags] ?? []];
+  for (const name of Object.keys(args.flags)) {
+    if (known.some((flag) => flag.name === name)) continue;
+    throw usageError(
+      `Cannot use --${name} with provider "${provider.name}"`,
+      `moat ${command.name} ${provider.name} --help lists its flags`,
+    );
+  }
+}
+
+/** `run` keeps 1 and 2 for its child, as env(1) and docker do. */
+function exitStatus(error: MoatError, takesCommand: boolean): number {
+  if (takesCommand) return 125;
+  return error.code === "usage" ? 2 : 1;
+}

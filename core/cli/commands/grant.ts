@@ -1,0 +1,34 @@
+/**
+ * `moat grant PROVIDER`.
+ *
+ * @module
+ */
+
+import { grantName } from "../../grant.ts";
+import type { Arguments, CommandContext } from "../command.ts";
+import { summarise, tellProxy } from "./shared.ts";
+
+/** Obtains a credential and stores it; an older grant of that name is replaced whole. */
+export async function run(
+  context: CommandContext,
+  args: Arguments,
+): Promise<number> {
+  const { output, registry, store, audit } = context;
+  const provider = registry.get(args.operands[0] ?? "");
+  const { name: shortName, "no-validate": noValidate, ...flags } = args.flags;
+  const name = grantName(provider.name, shortName as string | undefined);
+  const grant = await provider.grant({ name, flags, validate: !noValidate });
+  await store.put(grant);
+  // Before the audit log, which may be on a full disk.
+  await tellProxy(context, name);
+  await audit.record("granted", { grant: name, settings: grant.settings });
+  const advice = provider.advise?.(grant) ?? [];
+  output.data(
+    { ...summarise(grant), advice },
+    `granted ${name}${
+      noValidate ? " (not validated)" : ""
+    }; next: moat run --grant ${name} -- COMMAND\n`,
+  );
+  if (!output.isJson) advice.forEach((line) => output.note(`note: ${line}`));
+  return 0;
+}

@@ -1,0 +1,249 @@
+/**
+ * How commands talk to a running proxy: one JSON object a line over a unix
+ * socket that only its owner can open. This is the client; the proxy's side
+ * is `proxy/control.ts`.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+import { MoatError } from "./errors.ts";
+import type { MountedFile } from "./provider.ts";
+
+/** Asks for a binding that lives as long as this connection. */
+export interface RunRequest {
+  /** Chosen by the client; opening the same run again resumes it. */
+  readonly run: string;
+  /** Full grant names. */
+  readonly grants: readonly string[];
+  /** See `digestToken`. The proxy never sees the token. */
+  readonly tokenDigest: string;
+  /** Where the client will see the run's files, such as `/moat`. */
+  readonly directory: string;
+  /** How the client reaches the proxy. */
+  readonly reach: Reach;
+}
+
+/** The ways from a client to the proxy. */
+export type Reach =
+  /** By the proxy's loopback listener. */
+  | { readonly by: "loopback" }
+  /** By a host name that the engine forwards to the host's loopback. */
+  | { readonly by: "name"; readonly name: string }
+  /** By a listener on the gateway address of the client's network. */
+  | {
+    readonly by: "gateway";
+    /** An IP address of this host, now or (lazily made bridges) soon. */
+    readonly address: string;
+    /** The port of the run before the proxy restarted. */
+    readonly port?: number;
+  };
+
+/** What a run was given. */
+export interface RunOpened {
+  /** Base URL for the client. */
+  readonly endpointUrl: string;
+  /** Environment for the client; no secret among it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Files for the client, the token not among them. */
+  readonly files: readonly MountedFile[];
+  /** Variables that would override `env`. */
+  readonly conflictingEnv: readonly string[];
+  /** Whether the proxy ends with its last run. */
+  readonly endsWhenIdle: boolean;
+}
+
+/** What `status` tells. */
+export interface ProxyStatus {
+  /** Its process id. */
+  readonly pid: number;
+  /** Version and commit. */
+  readonly version: string;
+  /** The base URL of each permanent listener. */
+  readonly listeners: readonly string[];
+  /** The names of live runs. */
+  readonly runs: readonly string[];
+}
+
+/** Each method with what it takes and gives. */
+export interface ControlMethods {
+  /** Opens or resumes a run. */
+  "run-open": { params: RunRequest; result: RunOpened };
+  /** Ends a run at once. */
+  "run-close": {
+    params: { readonly run: string };
+    result: Record<never, never>;
+  };
+  /** Makes a changed or revoked grant count at once. */
+  "grant-changed": {
+    params: { readonly name: string };
+    result: { readonly warnings: readonly string[] };
+  };
+  /** Tells what runs. */
+  status: { params: Record<never, never>; result: ProxyStatus };
+}
+
+/** An answer takes longer only if the proxy hangs. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+interface Reply {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: { code: string; message: string; hint?: string };
+}
+
+/** One connection to the control socket. */
+export class ControlClient {
+  readonly #conn: Deno.UnixConn;
+  readonly #clock: Clock;
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  #lastId = 0;
+  /** Settles when the proxy or we closed the connection. */
+  readonly closed: Promise<void>;
+
+  private constructor(conn: Deno.UnixConn, clock: Clock) {
+    this.#conn = conn;
+    this.#clock = clock;
+    this.closed = this.#read();
+  }
+
+  /**
+   * Connects to the proxy of this home.
+   *
+   * @param path The control socket.
+   * @param clock Bounds the wait for an answer.
+   * @returns The connection, or undefined if no proxy is running.
+   * @throws {MoatError} `control-denied` if the socket belongs to somebody else.
+   */
+  static async connect(
+    path: string,
+    clock: Clock,
+  ): Promise<ControlClient | undefined> {
+    try {
+      return new ControlClient(
+        await Deno.connect({ transport: "unix", path }),
+        clock,
+      );
+    } catch (error) {
+      if (
+        error instanceof Deno.errors.NotFound ||
+        error instanceof Deno.errors.ConnectionRefused ||
+        // Too long for a socket's path: nobody can listen there.
+        error instanceof TypeError
+      ) return undefined;
+      throw new MoatError(
+        "control-denied",
+        `Cannot connect to the proxy at "${path}": ${
+          error instanceof Error ? error.name : "unknown"
+        }`,
+        {
+          hint: "use the same user and MOAT_HOME as the proxy",
+          cause: error,
+        },
+      );
+    }
+  }
+
+  /**
+   * Calls a method of the proxy.
+   *
+   * @param method Its name.
+   * @param params What it takes.
+   * @returns What it gives.
+   * @throws {MoatError} The proxy's own error, or `control-lost`.
+   */
+  async call<M extends keyof ControlMethods>(
+    method: M,
+    params: ControlMethods[M]["params"],
+  ): Promise<ControlMethods[M]["result"]> {
+    const id = ++this.#lastId;
+    const waiting = Promise.withResolvers<unknown>();
+    // When the connection ends while we send, #send() is what throws.
+    waiting.promise.catch(() => {});
+    this.#waiting.set(id, waiting);
+    const cancel = this.#clock.after(
+      ANSWER_TIMEOUT_MS,
+      () => waiting.reject(lost()),
+    );
+    try {
+      // Not awaited: a proxy that hangs may not even read.
+      this.#send(JSON.stringify({ id, method, params }) + "\n")
+        .catch(waiting.reject);
+      return await waiting.promise as ControlMethods[M]["result"];
+    } finally {
+      cancel();
+      this.#waiting.delete(id);
+    }
+  }
+
+  /** Closes the connection; runs opened on it end after their grace. */
+  close(): void {
+    try {
+      this.#conn.close();
+    } catch {
+      // The proxy closed it first.
+    }
+  }
+
+  async #send(line: string): Promise<void> {
+    let rest = new TextEncoder().encode(line);
+    try {
+      while (rest.length > 0) {
+        rest = rest.subarray(await this.#conn.write(rest));
+      }
+    } catch (cause) {
+      throw lost(cause);
+    }
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const line of readLines(this.#conn)) {
+        this.#settle(JSON.parse(line));
+      }
+    } catch {
+      // A broken connection ends like a closed one.
+    }
+    this.close();
+    for (const waiting of this.#waiting.values()) waiting.reject(lost());
+  }
+
+  #settle(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (!reply.error) return waiting?.resolve(reply.result);
+    const { code, message, hint } = reply.error;
+    waiting?.reject(new MoatError(code, message, hint ? { hint } : {}));
+  }
+}
+
+/** A request is some kilobytes; more is no client of ours. */
+const MAX_LINE_BYTES = 1 << 20;
+
+/**
+ * Splits a connection into lines.
+ *
+ * @param conn What to read until its end.
+ * @returns Each line without its newline.
+ * @throws {RangeError} If a line exceeds 1 MiB.
+ */
+export async function* readLines(
+  conn: { readonly readable: ReadableStream<Uint8Array> },
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of conn.readable) {
+    text += decoder.decode(chunk, { stream: true });
+    const lines = text.split("\n");
+    text = lines.pop() ?? "";
+    yield* lines;
+    if (text.length > MAX_LINE_BYTES) throw new RangeError("line too long");
+  }
+}
+
+function lost(cause?: unknown): MoatError {
+  return new MoatError(
+    "control-lost",
+    "Lost the connection to the proxy",
+    { hint: "run the command again", cause },
+  );
+}
