@@ -1,0 +1,37 @@
+/**
+ * Kinds of IP addresses.
+ *
+ * @module
+ */
+
+/**
+ * Gives an IPv4 client of an IPv6 listener its own spelling back.
+ *
+ * @param address An IP address as the system tells it, such as `::ffff:127.0.0.1`.
+ * @returns `127.0.0.1`; any other address as it is.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc4291.html#section-2.5.5.2 | RFC 4291 section 2.5.5.2}
+ */
+export function unmapAddress(address: string): string {
+  return address.replace(/^::ffff:(?=[0-9.]+$)/i, "");
+}
+
+/**
+ * Tells loopback addresses.
+ *
+ * @param address An IP address.
+ * @returns Whether only this host reaches it.
+ */
+export function isLoopback(address: string): boolean {
+  return address === "::1" || unmapAddress(address).startsWith("127.");
+}
+
+/**
+ * Tells the addresses that stand for all addresses of the host, in every
+ * spelling.
+ *
+ * @param address An IP address.
+ * @returns Whether a listener on it listens everywhere.
+ */
+export function isUnspecified(address: string): boolean {
+  return /^(::ffff:)?[0:.]+$/i.test(address);
+}

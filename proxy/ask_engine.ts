@@ -1,0 +1,59 @@
+/**
+ * Questions to a container engine.
+ *
+ * @module
+ */
+
+import { MoatError } from "$core/errors.ts";
+import type { EngineRun } from "./engine.ts";
+import type { AskEngine } from "./reach.ts";
+
+/** An engine that does not answer by then is not running. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Makes a function that runs commands of the engine that the user named, with
+ * the same global options.
+ *
+ * @param run The container's command line.
+ * @returns The function.
+ */
+export function askEngine(run: EngineRun): AskEngine {
+  const [program = "", ...globals] = run.prefix;
+  return async (args) => {
+    const { code, stdout, stderr } = await execute(program, [
+      ...globals,
+      ...args,
+    ]);
+    if (code === 0) return new TextDecoder().decode(stdout);
+    const reason = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
+    throw new MoatError(
+      "engine-failed",
+      `Cannot ask ${run.engine} about its networks: ${
+        reason || `exit ${code}`
+      }`,
+      { hint: `try ${run.engine} ${args.join(" ")}` },
+    );
+  };
+}
+
+async function execute(
+  program: string,
+  args: string[],
+): Promise<Deno.CommandOutput> {
+  try {
+    return await new Deno.Command(program, {
+      args,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    }).output();
+  } catch (cause) {
+    throw new MoatError(
+      "engine-failed",
+      `Cannot start "${program}"`,
+      { hint: "check that the container engine is installed", cause },
+    );
+  }
+}

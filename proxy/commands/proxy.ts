@@ -1,0 +1,130 @@
+/**
+ * `moat proxy`: serves credentials to bound clients until it is stopped.
+ *
+ * @module
+ */
+
+import type { Arguments, CommandContext } from "$core/cli/command.ts";
+import { untilStopped } from "$core/cli/commands/signals.ts";
+import { createLog, LOG_LEVELS, type LogLevel } from "$core/cli/output.ts";
+import { toMoatError, usageError } from "$core/errors.ts";
+import type { Log } from "$core/log.ts";
+import type { FlagValues } from "$core/provider.ts";
+import { COMMIT, VERSION } from "$core/version.ts";
+import { isLoopback } from "../addresses.ts";
+import { BindingTable } from "../bindings.ts";
+import { serveControl } from "../control.ts";
+import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
+import { ProcessPermission } from "../permissions.ts";
+import { holdProxyLock } from "../proxy_lock.ts";
+import { sweepRuns } from "../run_files.ts";
+import { Runs } from "../runs.ts";
+import { createService } from "../service.ts";
+
+const DEFAULT_LISTEN = "127.0.0.1:19080";
+
+/** How long answers under way may take when the proxy stops. */
+const DRAIN_MS = 10_000;
+
+/** A proxy that a `moat run` started waits this long for its first run. */
+const FIRST_RUN_MS = 10_000;
+
+/** Runs the proxy in the foreground. */
+export async function run(
+  context: CommandContext,
+  args: Arguments,
+): Promise<number> {
+  const { platform, registry, store, log, audit, output } = context;
+  const { paths, clock } = platform;
+  const listen = args.flags["listen"] as readonly string[] | undefined;
+  const addresses = (listen ?? [DEFAULT_LISTEN]).map(parseListen);
+  log.use(await logFrom(context, args.flags));
+
+  using _lock = await holdProxyLock(paths);
+  await sweepRuns(paths);
+  const bindings = new BindingTable();
+  const listeners = new Listeners(platform, createService(bindings));
+  const idle = Promise.withResolvers<void>();
+  const endsWhenIdle = args.flags["end-when-idle"] === true;
+  const endIfIdle = () => {
+    if (!endsWhenIdle || runs.names.length + control.connections > 0) return;
+    // At once: a run that is opened from here on would lose its proxy.
+    runs.stop();
+    idle.resolve();
+  };
+  const runs = new Runs({
+    platform,
+    registry,
+    store,
+    bindings,
+    listeners,
+    endsWhenIdle,
+    onIdle: endIfIdle,
+  });
+  const permission = new ProcessPermission(registry, store, log);
+  const urls = addresses.map((address) => listeners.listen(address));
+  warnOfReach(addresses, log);
+  const control = await serveControl(paths.controlSocket, {
+    runs,
+    onDisconnect: endIfIdle,
+    status: () => ({
+      pid: Deno.pid,
+      version: `${VERSION} ${COMMIT}`,
+      listeners: urls,
+      runs: runs.names,
+    }),
+    async grantChanged(name) {
+      await runs.grantChanged(name);
+      return await permission.review();
+    },
+  });
+  // Before anyone knows that we are ready, and so may stop us.
+  const stopped = untilStopped(idle.promise);
+  for (const url of urls) output.text(`ready ${url}\n`);
+  output.text(`control ${paths.controlSocket}\n`);
+  log.info("started", { version: VERSION, commit: COMMIT, pid: Deno.pid });
+  permission.review().catch((error) =>
+    log.error("review-failed", { code: toMoatError(error).code })
+  );
+  if (endsWhenIdle) clock.after(FIRST_RUN_MS, endIfIdle);
+
+  await stopped;
+  runs.stop();
+  log.info("stopping", { drainMs: DRAIN_MS });
+  await listeners.drain(DRAIN_MS);
+  await control.close();
+  await audit.flush();
+  log.info("stopped");
+  return 0;
+}
+
+function warnOfReach(addresses: readonly ListenAddress[], log: Log): void {
+  for (const { hostname } of addresses) {
+    if (isLoopback(hostname)) continue;
+    log.warn("not-loopback", {
+      hostname,
+      reason:
+        "other machines may reach this listener; a token is still asked for",
+    });
+  }
+}
+
+function logFrom({ streams }: CommandContext, flags: FlagValues) {
+  const {
+    "log-format": format = streams.color ? "text" : "json",
+    "log-level": level = "info",
+  } = flags;
+  if (format !== "json" && format !== "text") {
+    throw usageError(
+      `Cannot use ${JSON.stringify(format)} as log format`,
+      "write --log-format json or --log-format text",
+    );
+  }
+  if (!LOG_LEVELS.includes(level as LogLevel)) {
+    throw usageError(
+      `Cannot use ${JSON.stringify(level)} as log level`,
+      `write one of ${LOG_LEVELS.join(", ")}`,
+    );
+  }
+  return createLog(streams, format, level as LogLevel);
+}

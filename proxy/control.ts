@@ -1,0 +1,202 @@
+/**
+ * The proxy's side of the control socket; the protocol is in
+ * `core/control.ts`. Only the owner can open the socket: it is 0600 in a 0700
+ * directory.
+ *
+ * @module
+ */
+
+import { dirname } from "node:path";
+import * as v from "valibot";
+import {
+  type ControlMethods,
+  type ProxyStatus,
+  readLines,
+} from "$core/control.ts";
+import { toMoatError, usageError } from "$core/errors.ts";
+import { ensurePrivateDir } from "$core/files.ts";
+import { checkSocketPath } from "$core/paths.ts";
+import { RUN_NAME } from "./run_files.ts";
+import type { Runs } from "./runs.ts";
+
+const RunOpenSchema = v.strictObject({
+  run: v.pipe(v.string(), v.regex(RUN_NAME)),
+  grants: v.pipe(v.array(v.string()), v.minLength(1)),
+  tokenDigest: v.pipe(v.string(), v.regex(/^[\w-]{64}$/)),
+  directory: v.pipe(v.string(), v.startsWith("/")),
+  reach: v.variant("by", [
+    v.strictObject({ by: v.literal("loopback") }),
+    v.strictObject({
+      by: v.literal("name"),
+      name: v.pipe(v.string(), v.regex(/^[\w.-]+$/)),
+    }),
+    v.strictObject({
+      by: v.literal("gateway"),
+      address: v.pipe(v.string(), v.ip()),
+      port: v.optional(
+        v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
+      ),
+    }),
+  ]),
+});
+const RunCloseSchema = v.strictObject({ run: v.string() });
+const GrantChangedSchema = v.strictObject({ name: v.string() });
+const RequestSchema = v.strictObject({
+  id: v.number(),
+  method: v.string(),
+  params: v.record(v.string(), v.unknown()),
+});
+
+/** What the control socket can do to the proxy. */
+export interface ControlTarget {
+  /** The live runs. */
+  readonly runs: Runs;
+  /** Tells what runs. */
+  status(): ProxyStatus;
+  /** Returns warnings for the person who changed it. */
+  grantChanged(name: string): Promise<readonly string[]>;
+  /** Called when a client has gone. */
+  onDisconnect?(): void;
+}
+
+/** A control socket that is served. */
+export interface ControlServer {
+  /** How many clients are connected. */
+  readonly connections: number;
+  /** Stops serving and removes the socket. */
+  close(): Promise<void>;
+}
+
+/**
+ * Serves the control socket. The caller holds the proxy's lock, so a socket
+ * that is there already is a left-over.
+ *
+ * @param path Where the socket is.
+ * @param target What its requests act on.
+ * @returns The running server.
+ * @throws {MoatError} `path-too-long`, or the directory is not private.
+ */
+export async function serveControl(
+  path: string,
+  target: ControlTarget,
+): Promise<ControlServer> {
+  checkSocketPath(path);
+  await ensurePrivateDir(dirname(path));
+  await Deno.remove(path).catch(() => {/* there was none */});
+  const mask = Deno.umask(0o177);
+  const listener = Deno.listen({ transport: "unix", path });
+  Deno.umask(mask);
+  const open = new Set<Deno.UnixConn>();
+  const serving = acceptAll(listener, open, target);
+  return {
+    get connections() {
+      return open.size;
+    },
+    async close() {
+      listener.close();
+      for (const conn of open) closeQuietly(conn);
+      await serving;
+      await Deno.remove(path).catch(() => {/* removed by hand */});
+    },
+  };
+}
+
+async function acceptAll(
+  listener: Deno.UnixListener,
+  open: Set<Deno.UnixConn>,
+  target: ControlTarget,
+): Promise<void> {
+  const serving = new Set<Promise<void>>();
+  for await (const conn of listener) {
+    open.add(conn);
+    const done = serveConnection(conn, target).finally(() => {
+      open.delete(conn);
+      closeQuietly(conn);
+      target.runs.disconnected(conn);
+      target.onDisconnect?.();
+      serving.delete(done);
+    });
+    serving.add(done);
+  }
+  await Promise.all(serving);
+}
+
+async function serveConnection(
+  conn: Deno.UnixConn,
+  target: ControlTarget,
+): Promise<void> {
+  try {
+    for await (const line of readLines(conn)) {
+      const reply = JSON.stringify(await answer(line, conn, target)) + "\n";
+      let rest = new TextEncoder().encode(reply);
+      while (rest.length > 0) rest = rest.subarray(await conn.write(rest));
+    }
+  } catch {
+    // A client that breaks off ends like one that closes.
+  }
+}
+
+async function answer(
+  line: string,
+  conn: Deno.UnixConn,
+  target: ControlTarget,
+): Promise<unknown> {
+  let id = 0;
+  try {
+    const request = v.parse(RequestSchema, JSON.parse(line));
+    id = request.id;
+    const result = await call(request.method, request.params, conn, target);
+    return { id, result };
+  } catch (thrown) {
+    const error = thrown instanceof v.ValiError || thrown instanceof SyntaxError
+      ? usageError(
+        "Cannot read this control request",
+        "use the same version of moat for all commands",
+      )
+      : toMoatError(thrown);
+    const { code, message, hint } = error;
+    return { id, error: { code, message, ...(hint && { hint }) } };
+  }
+}
+
+function call(
+  method: string,
+  params: Record<string, unknown>,
+  conn: Deno.UnixConn,
+  target: ControlTarget,
+): Promise<unknown> {
+  const methods: {
+    [M in keyof ControlMethods]: () => Promise<ControlMethods[M]["result"]>;
+  } = {
+    "run-open": () =>
+      target.runs.open(
+        v.parse(RunOpenSchema, params) as ControlMethods["run-open"]["params"],
+        conn,
+      ),
+    "run-close": async () => {
+      await target.runs.close(v.parse(RunCloseSchema, params).run, conn);
+      return {};
+    },
+    "grant-changed": async () => ({
+      warnings: await target.grantChanged(
+        v.parse(GrantChangedSchema, params).name,
+      ),
+    }),
+    status: () => Promise.resolve(target.status()),
+  };
+  if (Object.hasOwn(methods, method)) {
+    return methods[method as keyof ControlMethods]();
+  }
+  throw usageError(
+    `Cannot find control method ${JSON.stringify(method)}`,
+    "use the same version of moat for all commands",
+  );
+}
+
+function closeQuietly(conn: Deno.UnixConn): void {
+  try {
+    conn.close();
+  } catch {
+    // It is closed already.
+  }
+}

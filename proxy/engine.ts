@@ -1,0 +1,239 @@
+/**
+ * Command lines of `docker run` and `podman run`: where our options go, and
+ * what the user's own say about network and environment. Pure.
+ *
+ * @module
+ * @see {@link https://docs.docker.com/reference/cli/docker/container/run/ | docker run}
+ * @see {@link https://docs.podman.io/en/latest/markdown/podman-run.1.html | podman run}
+ */
+
+import { basename } from "node:path";
+import { usageError } from "$core/errors.ts";
+
+/** The engines whose command line we understand. */
+export type EngineName = "docker" | "podman";
+
+/** A `run` command line, taken apart. */
+export interface EngineRun {
+  /** Which engine it is, whatever its path. */
+  readonly engine: EngineName;
+  /** Program and its global options: what other commands of the engine begin with. */
+  readonly prefix: readonly string[];
+  /** All up to the verb `run`, included. */
+  readonly head: readonly string[];
+  /** The rest: options, image, command. */
+  readonly tail: readonly string[];
+  /** The value of the last `--network`; undefined for the engine's default. */
+  readonly network: string | undefined;
+  /** Names of variables that the user sets for the container. */
+  readonly envNames: readonly string[];
+  /** Files of variables that the user names. */
+  readonly envFiles: readonly string[];
+}
+
+/** Long global options that take no value; all others do, or are written with `=`. */
+const GLOBAL_SWITCHES: Record<EngineName, readonly string[]> = {
+  docker: ["--debug", "--help", "--tls", "--tlsverify", "--version"],
+  podman: [
+    "--help",
+    "--noout",
+    "--remote",
+    "--syslog",
+    "--trace",
+    "--transient-store",
+    "--version",
+  ],
+};
+
+/** One or more of `-D`, `-r`, `-h`, `-v`, and at the end an option whose value is the next word. */
+const GLOBAL_SHORT_WITH_NEXT = /^-[Dhrv]*[^Dhrv]$/;
+
+/** Options of `run` that take no value, of both engines. */
+const RUN_SWITCHES = new Set([
+  "--detach",
+  "--disable-content-trust",
+  "--env-host",
+  "--help",
+  "--http-proxy",
+  "--init",
+  "--interactive",
+  "--no-healthcheck",
+  "--no-hostname",
+  "--no-hosts",
+  "--oom-kill-disable",
+  "--passwd",
+  "--privileged",
+  "--publish-all",
+  "--quiet",
+  "--read-only",
+  "--read-only-tmpfs",
+  "--replace",
+  "--rm",
+  "--rmi",
+  "--rootfs",
+  "--sig-proxy",
+  "--tls-verify",
+  "--tty",
+  "--unsetenv-all",
+  "--use-api-socket",
+]);
+
+/** Their one-letter forms, which may be joined, as in `-it`. */
+const SHORT_SWITCHES = "ditPq";
+
+/** What the engines take for "no" after the `=` of a switch (Go's ParseBool). */
+const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
+
+/** One option of `run`, in whatever form it was written. */
+interface Option {
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * Takes a command line apart if it starts a container.
+ *
+ * @param argv The command after `--`.
+ * @returns Its parts; undefined if the program is neither docker nor podman.
+ * @throws {MoatError} `usage` for a command of an engine that cannot be bound.
+ */
+export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
+  refuseSudo(argv);
+  const engine = basename(argv[0] ?? "");
+  if (engine !== "docker" && engine !== "podman") return undefined;
+  const verbAt = skipGlobals(engine, argv);
+  const isLong = argv[verbAt] === "container";
+  const runAt = isLong ? verbAt + 1 : verbAt;
+  const verb = argv[runAt] ?? "";
+  if (verb !== "run") throw notRun(engine, argv.slice(verbAt, runAt + 1));
+  const tail = argv.slice(runAt + 1);
+  const options = parseOptions(tail);
+  if (!FALSE.includes(last(options, ["--detach", "-d"]) ?? "false")) {
+    throw usageError(
+      `Cannot run ${engine} run with --detach: the credentials would end with moat run`,
+      "leave -d out",
+    );
+  }
+  return {
+    engine,
+    prefix: argv.slice(0, verbAt),
+    head: argv.slice(0, runAt + 1),
+    tail,
+    network: last(options, ["--network", "--net"]),
+    envNames: values(options, ["--env", "-e"])
+      .map((text) => text.split("=")[0] ?? ""),
+    envFiles: values(options, ["--env-file"]),
+  };
+}
+
+/** Where the verb is: the first word that no global option takes. */
+function skipGlobals(engine: EngineName, argv: readonly string[]): number {
+  let at = 1;
+  for (let word; (word = argv[at])?.startsWith("-"); at++) {
+    if (word === "-" || word === "--") break;
+    const takesNext = word.startsWith("--")
+      ? !word.includes("=") && !GLOBAL_SWITCHES[engine].includes(word)
+      : GLOBAL_SHORT_WITH_NEXT.test(word);
+    if (takesNext) at++;
+  }
+  return at;
+}
+
+/** The options of `run`, up to the image. */
+function parseOptions(tail: readonly string[]): Option[] {
+  const options: Option[] = [];
+  for (let i = 0; i < tail.length; i++) {
+    const word = tail[i] ?? "";
+    if (!word.startsWith("-") || word === "-" || word === "--") break;
+    const parsed = word.startsWith("--")
+      ? parseLong(word, tail[i + 1])
+      : parseShort(word, tail[i + 1]);
+    options.push(...parsed.options);
+    if (parsed.tookNext) i++;
+  }
+  return options;
+}
+
+interface Parsed {
+  readonly options: readonly Option[];
+  readonly tookNext: boolean;
+}
+
+function parseLong(word: string, next = ""): Parsed {
+  const equals = word.indexOf("=");
+  if (equals > 0) {
+    const name = word.slice(0, equals);
+    const option = { name, value: word.slice(equals + 1) };
+    return { options: [option], tookNext: false };
+  }
+  const isSwitch = RUN_SWITCHES.has(word);
+  return {
+    options: [{ name: word, value: isSwitch ? "true" : next }],
+    tookNext: !isSwitch,
+  };
+}
+
+/** `-it`, `-e A=1`, `-eA=1`, `-ite A=1`, `-d=false`. */
+function parseShort(word: string, next = ""): Parsed {
+  const options: Option[] = [];
+  for (let i = 1; i < word.length; i++) {
+    const name = `-${word[i]}`;
+    const rest = word.slice(i + 1);
+    // A lone = is no separator: -e= sets a variable of that name.
+    const value = rest.length > 1 ? rest.replace(/^=/, "") : rest;
+    if (!SHORT_SWITCHES.includes(word.charAt(i))) {
+      options.push({ name, value: value || next });
+      return { options, tookNext: value === "" };
+    }
+    if (value !== rest) {
+      options.push({ name, value });
+      break;
+    }
+    options.push({ name, value: "true" });
+  }
+  return { options, tookNext: false };
+}
+
+function values(
+  options: readonly Option[],
+  names: readonly string[],
+): string[] {
+  return options.filter((o) => names.includes(o.name)).map((o) => o.value);
+}
+
+function last(
+  options: readonly Option[],
+  names: readonly string[],
+): string | undefined {
+  return values(options, names).at(-1);
+}
+
+/** Why some verbs cannot be bound. */
+const REASONS = new Map([
+  [
+    "create",
+    "a container that is created now starts after moat run has ended",
+  ],
+  ["start", "a container that exists already cannot be given files"],
+  ["compose", "services of a project outlive the command that starts them"],
+]);
+
+function notRun(engine: EngineName, verbs: readonly string[]) {
+  const reason = REASONS.get(verbs.at(-1) ?? "") ??
+    "only run starts a container that ends with its command";
+  return usageError(
+    `Cannot bind "${[engine, ...verbs].join(" ")}": ${reason}`,
+    `use moat run --grant NAME -- ${engine} run …`,
+  );
+}
+
+/** sudo would strip what we set. */
+function refuseSudo(argv: readonly string[]): void {
+  if (basename(argv[0] ?? "") !== "sudo") return;
+  const engine = argv.find((word) => /(^|\/)(docker|podman)$/.test(word));
+  if (!engine) return;
+  throw usageError(
+    `Cannot bind ${basename(engine)} behind sudo: it would lose what moat sets`,
+    `sudo moat run --grant NAME -- ${basename(engine)} run …`,
+  );
+}

@@ -1,0 +1,435 @@
+/**
+ * Request heads of HTTP/1.0 and HTTP/1.1, parsed strictly: what two readers
+ * could understand differently is refused, never repaired, because a repaired
+ * head is how one request is smuggled inside another (RFC 9112 section 11.2).
+ *
+ * Stricter than the RFC where it leaves a choice: a bare LF, obs-fold and
+ * control characters are refused; Host is wanted in HTTP/1.0 too, because it
+ * is checked against DNS rebinding. This module opens no socket and decides
+ * nothing about who asks.
+ *
+ * One parser, kept whole in one file: grammar, limits and refusals side by side.
+ *
+ * @module
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9112.html | RFC 9112}
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9110.html | RFC 9110}
+ */
+
+/** The longest head in bytes, final empty line included; beyond it 431. */
+export const MAX_HEAD_BYTES = 16 * 1024;
+
+/** The most field lines of a head; beyond it 431 (RFC 6585 section 5). */
+export const MAX_FIELDS = 100;
+
+/**
+ * The longest request-target in bytes; beyond it 414, which RFC 9112 section 3
+ * demands where 431 would only speak of fields. The same section recommends
+ * to take request-lines of 8000 bytes at least.
+ */
+export const MAX_TARGET_BYTES = 8 * 1024;
+
+/** A Content-Length of more digits might not be a safe integer. */
+const MAX_LENGTH_DIGITS = 15;
+
+const LF = 0x0a;
+const CR = 0x0d;
+
+/** Method and field names: RFC 9110 section 5.6.2. */
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+
+const REQUEST_LINE = new RegExp(
+  `^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/([0-9]\\.[0-9])\\r\\n`,
+);
+
+/**
+ * RFC 9112 section 5: no space before the colon, no folded lines. The value
+ * may hold obs-text (0x80 to 0xff), which RFC 9110 section 5.5 wants treated as
+ * opaque; each such byte becomes the character of the same number.
+ */
+const FIELD_LINE = new RegExp(
+  `(${TOKEN}):([\\t\\x20-\\x7e\\x80-\\xff]*)\\r\\n`,
+  "y",
+);
+
+/** uri-host [":" port] of RFC 9110 section 7.2, not empty; without IPvFuture. */
+const HOST =
+  /^(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?$/;
+
+/** RFC 9112 section 3.2.2. */
+const ABSOLUTE_FORM = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?]/;
+
+/** Which bytes may start a method. */
+const STARTS_METHOD = tokenBytes();
+
+/** A request that cannot be served, with what its client is told. */
+export class HttpError extends Error {
+  /** What stack traces show. */
+  override readonly name = "HttpError";
+  /** HTTP status code. */
+  readonly status: number;
+  /** A kebab-case word for the body. */
+  readonly code: string;
+
+  /**
+   * Makes an error.
+   *
+   * @param status HTTP status code, 400 to 599.
+   * @param code Kebab-case, such as `bad-request`.
+   * @param message One sentence that the client sees: never what it sent.
+   */
+  constructor(status: number, code: string, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** One field line: the name as it was sent, the value without the blanks around it. */
+export type HeaderField = readonly [name: string, value: string];
+
+/** The head of a request. Never changed after it was parsed. */
+export class RequestHead {
+  /** Case-sensitive, such as `GET`. */
+  readonly method: string;
+  /**
+   * As it was sent, in a form that its method allows. In absolute form its
+   * authority counts, not {@link host} (RFC 9112 section 3.2.2).
+   */
+  readonly target: string;
+  /** What followed `HTTP/`. */
+  readonly version: "1.0" | "1.1";
+  /** All field lines, in their order. */
+  readonly headers: readonly HeaderField[];
+  /** The value of the one Host field, such as `127.0.0.1:19080`. Never empty. */
+  readonly host: string;
+  readonly #names: readonly string[];
+
+  /**
+   * Makes a head of parts that were checked: use {@link parseRequestHead}.
+   *
+   * @param method A token.
+   * @param target Visible ASCII.
+   * @param version What follows `HTTP/`.
+   * @param headers All fields, in their order.
+   * @throws {HttpError} 400 unless there is exactly one Host field, well-formed.
+   */
+  constructor(
+    method: string,
+    target: string,
+    version: "1.0" | "1.1",
+    headers: readonly HeaderField[],
+  ) {
+    this.method = method;
+    this.target = target;
+    this.version = version;
+    this.headers = headers;
+    this.#names = headers.map(([name]) => name.toLowerCase());
+    this.host = onlyHost(this.values("host"));
+  }
+
+  /**
+   * Finds a field.
+   *
+   * @param name In lower case.
+   * @returns The value of every line of that name, in their order; empty if there is none.
+   */
+  values(name: string): string[] {
+    const found: string[] = [];
+    for (let i = 0; i < this.#names.length; i++) {
+      if (this.#names[i] === name) found.push(this.headers[i]![1]);
+    }
+    return found;
+  }
+
+  /**
+   * Splits a list-valued field, such as Connection, into its members.
+   *
+   * @param name In lower case.
+   * @returns All members in lower case, without blanks; an empty member as "".
+   */
+  members(name: string): string[] {
+    const values = this.values(name);
+    if (values.length === 0) return values;
+    return values.join(",").split(",").map((member) =>
+      trimBlanks(member).toLowerCase()
+    );
+  }
+}
+
+/** How the body of a request ends (RFC 9112 section 6.3). */
+export type BodyFraming =
+  | { readonly kind: "none" }
+  | { readonly kind: "length"; readonly length: number }
+  | { readonly kind: "chunked" };
+
+/**
+ * Finds the end of a head that arrives in pieces.
+ *
+ * Refuses at once what can never become a head, so that a client that speaks
+ * TLS, or ends its lines with LF alone, gets an answer instead of a time-out.
+ *
+ * @param bytes What was received.
+ * @param start Where the head starts.
+ * @param from Where to look on: `start`, or the `to` of the last call for this head.
+ * @param to Where the received bytes end.
+ * @returns The offset after the final empty line, or -1 if that is still to come.
+ * @throws {HttpError} 400 for a bare LF, or a first byte that no method starts with.
+ */
+export function findHeadEnd(
+  bytes: Uint8Array,
+  start: number,
+  from: number,
+  to: number,
+): number {
+  if (to > start && STARTS_METHOD[bytes[start]!] === 0) {
+    // A single CR may be the beginning of the empty line that section 2.2 allows.
+    if (bytes[start] !== CR || to > start + 1) throw badRequestLine();
+  }
+  // The first byte is neither CR nor LF, so looking back stays inside the head.
+  for (let at = from; at < to; at++) {
+    if (bytes[at] !== LF) continue;
+    if (bytes[at - 1] !== CR) {
+      throw badRequest("wanted lines that end with CR LF, found LF alone");
+    }
+    if (bytes[at - 2] === LF) return at + 1;
+  }
+  return -1;
+}
+
+/**
+ * Makes the error for a head that reached {@link MAX_HEAD_BYTES} without an end.
+ *
+ * @param bytes What was received.
+ * @param start Where the head starts.
+ * @param to Where the received bytes end.
+ * @returns 414 if not even the request-line has ended, else 431.
+ */
+export function overlongHead(
+  bytes: Uint8Array,
+  start: number,
+  to: number,
+): HttpError {
+  const lineEnd = bytes.indexOf(LF, start);
+  return lineEnd === -1 || lineEnd >= to ? targetTooLong() : headTooLarge(
+    `wanted a head of at most ${MAX_HEAD_BYTES} bytes, found more`,
+  );
+}
+
+/**
+ * Parses a head.
+ *
+ * @param bytes Holds the head; not kept.
+ * @param start Where its first byte is. Default: 0.
+ * @param end The offset after its final empty line. Default: all bytes.
+ * @returns The head.
+ * @throws {HttpError} 400 if malformed, 414 or 431 if too long, 505 unless HTTP/1.0 or 1.1.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9112.html#section-3 | RFC 9112 sections 2 to 5}
+ */
+export function parseRequestHead(
+  bytes: Uint8Array,
+  start = 0,
+  end: number = bytes.length,
+): RequestHead {
+  if (end - start > MAX_HEAD_BYTES) throw overlongHead(bytes, start, end);
+  const text = decodeBytes(bytes, start, end);
+  const line = REQUEST_LINE.exec(text);
+  if (line === null) throw badRequestLine();
+  const [all, method, target, version] = line as unknown as RequestLine;
+  if (target.length > MAX_TARGET_BYTES) throw targetTooLong();
+  if (version !== "1.0" && version !== "1.1") throw versionNotSupported();
+  checkTarget(method, target);
+  const fields = parseFields(text, all.length);
+  return new RequestHead(method, target, version, fields);
+}
+
+type RequestLine = [
+  all: string,
+  method: string,
+  target: string,
+  version: string,
+];
+
+function parseFields(text: string, start: number): HeaderField[] {
+  const fields: HeaderField[] = [];
+  const end = text.length - 2;
+  let at = start;
+  while (at < end) {
+    FIELD_LINE.lastIndex = at;
+    const line = FIELD_LINE.exec(text) as [string, string, string] | null;
+    if (line === null) throw badRequest(fieldFault(text, at));
+    if (fields.length === MAX_FIELDS) {
+      throw headTooLarge(`wanted at most ${MAX_FIELDS} fields, found more`);
+    }
+    fields.push([line[1], trimBlanks(line[2])]);
+    at = FIELD_LINE.lastIndex;
+  }
+  if (at !== end || !text.endsWith("\r\n")) {
+    throw badRequest("wanted an empty line at the end of the head");
+  }
+  return fields;
+}
+
+/** Says what is wrong with a field line, without a byte of it. */
+function fieldFault(text: string, at: number): string {
+  const first = text[at];
+  if (first === " " || first === "\t") {
+    return "wanted no folded field lines";
+  }
+  const colon = text.indexOf(":", at);
+  const name = text.slice(at, colon === -1 ? text.length : colon);
+  return new RegExp(`^${TOKEN}$`).test(name)
+    ? "wanted field values without control characters"
+    : "wanted field names that are tokens, with a colon right after";
+}
+
+/** Refuses a target whose form its method does not allow (RFC 9112 section 3.2). */
+function checkTarget(method: string, target: string): void {
+  if (target.includes("#")) {
+    throw badRequest("wanted a target without a fragment");
+  }
+  if (method === "CONNECT") {
+    const colon = target.lastIndexOf(":");
+    if (HOST.test(target) && /^:[0-9]+$/.test(target.slice(colon))) return;
+    throw badRequest("wanted host:port as the target of CONNECT");
+  }
+  if (target.startsWith("/") || ABSOLUTE_FORM.test(target)) return;
+  if (target === "*" && method === "OPTIONS") return;
+  throw badRequest("wanted a path or an absolute URL as the target");
+}
+
+/** RFC 9112 section 3.2: 400 if Host is missing, repeated or malformed. */
+function onlyHost(hosts: readonly string[]): string {
+  const [host] = hosts;
+  if (host === undefined) throw badRequest("wanted a Host field, found none");
+  if (hosts.length > 1) throw badRequest("wanted one Host field, found more");
+  if (!HOST.test(host)) {
+    throw badRequest("wanted host or host:port in the Host field");
+  }
+  return host;
+}
+
+/**
+ * Decides how the body of a request ends.
+ *
+ * @param head Its head.
+ * @returns `none` without Content-Length and Transfer-Encoding.
+ * @throws {HttpError} 400 if readers could disagree about it, 501 for a transfer coding other than chunked.
+ * @see {@link https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3 | RFC 9112 section 6.3}
+ */
+export function bodyFraming(head: RequestHead): BodyFraming {
+  const lengths = head.values("content-length");
+  const codings = head.members("transfer-encoding");
+  if (codings.length > 0) {
+    // Section 6.1: both at once ought to be handled as an attack.
+    if (lengths.length > 0) {
+      throw badRequest(
+        "wanted Content-Length or Transfer-Encoding, found both",
+      );
+    }
+    if (head.version === "1.0") {
+      throw badRequest("wanted no Transfer-Encoding in HTTP/1.0");
+    }
+    checkCodings(codings);
+    return { kind: "chunked" };
+  }
+  if (lengths.length === 0) return { kind: "none" };
+  return { kind: "length", length: parseLength(lengths) };
+}
+
+/**
+ * Section 7.1: chunked once, and last. Section 6.1: 501 for an unknown coding.
+ * An empty member is refused, although RFC 9110 section 5.6.1.2 would skip it.
+ */
+function checkCodings(codings: readonly string[]): void {
+  if (codings.length === 1 && codings[0] === "chunked") return;
+  const chunked = codings.indexOf("chunked");
+  if (
+    codings.includes("") || (chunked !== -1 && chunked !== codings.length - 1)
+  ) {
+    throw badRequest("wanted the transfer coding chunked once and last");
+  }
+  throw new HttpError(
+    501,
+    "not-implemented",
+    "Cannot decode the request: wanted no transfer coding but chunked",
+  );
+}
+
+function parseLength(lengths: readonly string[]): number {
+  const [length = ""] = lengths;
+  if (
+    lengths.length > 1 || !/^[0-9]+$/.test(length) ||
+    length.length > MAX_LENGTH_DIGITS
+  ) {
+    throw badRequest("wanted one decimal number as Content-Length");
+  }
+  return Number(length);
+}
+
+/** Without SP and HTAB at both ends. String.trim() would take obs-text off too. */
+function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+const asciiDecoder = new TextDecoder();
+
+/** Each byte becomes the character of the same number. */
+function decodeBytes(bytes: Uint8Array, start: number, end: number): string {
+  for (let at = start; at < end; at++) {
+    if (bytes[at]! < 0x80) continue;
+    // TextDecoder's "latin1" is windows-1252, which moves 0x80 to 0x9f.
+    let text = "";
+    for (at = start; at < end; at++) text += String.fromCharCode(bytes[at]!);
+    return text;
+  }
+  // Five times as fast, and the same for ASCII.
+  return asciiDecoder.decode(bytes.subarray(start, end));
+}
+
+function tokenBytes(): Uint8Array {
+  const token = new RegExp(`^${TOKEN}$`);
+  return Uint8Array.from(
+    { length: 256 },
+    (_, byte) => Number(token.test(String.fromCharCode(byte))),
+  );
+}
+
+function badRequest(what: string): HttpError {
+  return new HttpError(400, "bad-request", `Cannot read the request: ${what}`);
+}
+
+function badRequestLine(): HttpError {
+  return badRequest("wanted METHOD TARGET HTTP/1.1 as its first line");
+}
+
+function headTooLarge(what: string): HttpError {
+  return new HttpError(
+    431,
+    "head-too-large",
+    `Cannot read the request: ${what}`,
+  );
+}
+
+function targetTooLong(): HttpError {
+  return new HttpError(
+    414,
+    "target-too-long",
+    `Cannot read the request: wanted a target of at most ${MAX_TARGET_BYTES} bytes, found more`,
+  );
+}
+
+function versionNotSupported(): HttpError {
+  return new HttpError(
+    505,
+    "version-not-supported",
+    "Cannot read the request: wanted HTTP/1.0 or HTTP/1.1",
+  );
+}

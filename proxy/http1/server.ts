@@ -1,0 +1,241 @@
+/**
+ * The HTTP/1.1 server that faces every client: a raw listener, limits, one
+ * timer. What happens on one connection is in `connection.ts`.
+ *
+ * `Deno.serve` is not used: it accepts heads that we refuse,
+ * is slower, and drops the request of a client that half-closes.
+ *
+ * @module
+ */
+
+import type { Clock } from "$core/clock.ts";
+import { errorAnswer } from "$core/provider.ts";
+import {
+  Connection,
+  type ConnectionContext,
+  type Service,
+} from "./connection.ts";
+
+export type { Peer, Reply, Service } from "./connection.ts";
+
+/** Settings of {@link serve}. */
+export interface ServeOptions {
+  /** Runs all time limits. */
+  readonly clock: Clock;
+  /** Told of what a service threw, and of failures to accept. Must not throw. */
+  readonly onError: (error: unknown) => void;
+  /** Connections at once; further ones are answered 503. Default: 10,000. */
+  readonly maxConnections?: number;
+  /** The same for each remote address; unix sockets do not count. Default: no limit. */
+  readonly maxConnectionsPerAddress?: number;
+}
+
+/** A running server. */
+export interface HttpServer {
+  /** What it listens on, with the real port. */
+  readonly address: Deno.Addr;
+  /** How many connections there are now, without refused ones. */
+  readonly connections: number;
+  /**
+   * Stops in good order: accepts no more, closes idle connections, lets busy
+   * ones finish their answer, and closes what is left after `timeoutMs`.
+   */
+  drain(timeoutMs: number): Promise<void>;
+  /** Stops at once. A request that its service still works on gets no answer. */
+  close(): Promise<void>;
+}
+
+const MAX_CONNECTIONS = 10_000;
+
+/** How often time limits are checked; a limit may be exceeded by as much. */
+const TICK_MS = 1_000;
+
+/** Refused connections that get to read why; beyond, they are just closed. */
+const MAX_REFUSALS = 100;
+
+/** Back-off after a failure to accept, such as EMFILE. */
+const MIN_PAUSE_MS = 5;
+const MAX_PAUSE_MS = 1_000;
+
+/** 503, not 429, which SDKs take as final. */
+const BUSY = errorAnswer(
+  503,
+  "too-many-connections",
+  "Cannot serve this connection: there are too many",
+  [["Retry-After", "1"]],
+);
+
+/**
+ * Serves HTTP/1.1 on a listener until it is closed.
+ *
+ * @param listener TCP or unix; the server owns it from now on.
+ * @param service Answers the requests.
+ * @param options Clock, error report and limits.
+ * @returns The running server.
+ */
+export function serve(
+  listener: Deno.Listener,
+  service: Service,
+  options: ServeOptions,
+): HttpServer {
+  return new Server(listener, service, options);
+}
+
+class Server implements HttpServer {
+  readonly address: Deno.Addr;
+  readonly #listener: Deno.Listener;
+  readonly #options: ServeOptions;
+  readonly #context: ConnectionContext;
+  /** Each with the end of its run. */
+  readonly #served = new Map<Connection, Promise<void>>();
+  readonly #refused = new Map<Connection, Promise<void>>();
+  readonly #perAddress = new Map<string, number>();
+  readonly #accepting: Promise<void>;
+  #stopped = false;
+  #cancelTick: (() => void) | undefined;
+  #endPause: (() => void) | undefined;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(
+    listener: Deno.Listener,
+    service: Service,
+    options: ServeOptions,
+  ) {
+    this.address = listener.addr;
+    this.#listener = listener;
+    this.#options = options;
+    this.#context = {
+      service,
+      clock: options.clock,
+      onError: options.onError,
+    };
+    this.#accepting = this.#accept();
+  }
+
+  get connections(): number {
+    return this.#served.size;
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    this.#stop();
+    for (const connection of this.#served.keys()) connection.retire();
+    if (this.#served.size > 0) await this.#whenEmpty(timeoutMs);
+    await this.close();
+  }
+
+  async close(): Promise<void> {
+    this.#stop();
+    const ending: Promise<void>[] = [];
+    for (const connections of [this.#served, this.#refused]) {
+      for (const [connection, end] of connections) {
+        if (connection.close()) ending.push(end);
+        else this.#forget(connection);
+      }
+    }
+    this.#cancelTick?.();
+    await Promise.all([this.#accepting, ...ending]);
+  }
+
+  #stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#endPause?.();
+    try {
+      this.#listener.close();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BadResource)) throw error;
+    }
+  }
+
+  /** Accepts until stopped. One failure must not end it: EMFILE passes. */
+  async #accept(): Promise<void> {
+    let pauseMs = MIN_PAUSE_MS;
+    while (!this.#stopped) {
+      try {
+        const conn = await this.#listener.accept();
+        if (this.#stopped) return conn.close();
+        this.#admit(conn);
+        pauseMs = MIN_PAUSE_MS;
+      } catch (error) {
+        if (this.#stopped) return;
+        this.#options.onError(error);
+        // Someone else closed the listener: it will never accept again.
+        if (error instanceof Deno.errors.BadResource) return;
+        await this.#pause(pauseMs);
+        pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+      }
+    }
+  }
+
+  #admit(conn: Deno.Conn): void {
+    const connection = new Connection(conn, this.#context);
+    const address = connection.peer.remoteHostname;
+    if (this.#isFull(address)) return this.#refuse(connection);
+    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1);
+    this.#start(connection, this.#served, connection.run());
+  }
+
+  #isFull(address: string): boolean {
+    const { maxConnections, maxConnectionsPerAddress } = this.#options;
+    if (this.#served.size >= (maxConnections ?? MAX_CONNECTIONS)) return true;
+    if (maxConnectionsPerAddress === undefined || address === "") return false;
+    return (this.#perAddress.get(address) ?? 0) >= maxConnectionsPerAddress;
+  }
+
+  #refuse(connection: Connection): void {
+    if (this.#refused.size >= MAX_REFUSALS) {
+      connection.close();
+      return;
+    }
+    this.#start(connection, this.#refused, connection.run(BUSY));
+  }
+
+  #start(
+    connection: Connection,
+    connections: Map<Connection, Promise<void>>,
+    run: Promise<void>,
+  ): void {
+    connections.set(connection, run.then(() => this.#forget(connection)));
+    if (this.#cancelTick === undefined) this.#armTick();
+  }
+
+  #forget(connection: Connection): void {
+    this.#refused.delete(connection);
+    if (!this.#served.delete(connection)) return;
+    const address = connection.peer.remoteHostname;
+    const others = (this.#perAddress.get(address) ?? 1) - 1;
+    if (others > 0) this.#perAddress.set(address, others);
+    else this.#perAddress.delete(address);
+    if (this.#served.size === 0) this.#onEmpty?.();
+  }
+
+  /** One timer for all connections, and none while there are none. */
+  #armTick(): void {
+    this.#cancelTick = this.#options.clock.after(TICK_MS, () => {
+      this.#cancelTick = undefined;
+      for (const connection of this.#served.keys()) connection.checkTime();
+      for (const connection of this.#refused.keys()) connection.checkTime();
+      if (this.#served.size + this.#refused.size > 0) this.#armTick();
+    });
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(delayMs, resolve);
+      this.#endPause = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  #whenEmpty(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(timeoutMs, resolve);
+      this.#onEmpty = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * Which addresses the proxy listens on: those of the command line for its
+ * whole life, and gateway addresses of container networks as long as a run
+ * there needs them (design decision 5).
+ *
+ * @module
+ */
+
+import { isIPv4, isIPv6 } from "node:net";
+import type { Reach } from "$core/control.ts";
+import { MoatError, toMoatError, usageError } from "$core/errors.ts";
+import type { Platform } from "$core/platform.ts";
+import { isLoopback, isUnspecified } from "./addresses.ts";
+import { type HttpServer, serve, type Service } from "./http1/server.ts";
+
+/** podman makes a network's bridge when its first container starts. */
+const ADDRESS_POLL_MS = 25;
+
+/** How long a client's container may take to start, image pull included. */
+const ADDRESS_WAIT_MS = 10 * 60_000;
+
+/** An address and port to listen on. */
+export interface ListenAddress {
+  /** IPv4, or IPv6 without brackets. */
+  readonly hostname: string;
+  /** 0 takes any. */
+  readonly port: number;
+}
+
+/** Binds an address, as `Deno.listen` does. */
+export type Listen = (address: ListenAddress) => Deno.Listener;
+
+/** How a run reaches us, until it ends. */
+export interface Reached {
+  /** Our base URL as the client sees it. */
+  readonly url: string;
+  /** Gives it back. */
+  release(): void;
+}
+
+interface Gateway {
+  readonly address: ListenAddress;
+  server: HttpServer | undefined;
+  users: number;
+}
+
+/** All listeners of a proxy. */
+export class Listeners {
+  readonly #platform: Platform;
+  readonly #service: Service;
+  readonly #open: Listen;
+  readonly #permanent: HttpServer[] = [];
+  readonly #gateways = new Map<string, Gateway>();
+  /** Gateways that are given back: the system frees an address a moment later. */
+  readonly #closing = new Map<string, Promise<void>>();
+
+  /** Makes a set without listeners; `open` binds an address. */
+  constructor(
+    platform: Platform,
+    service: Service,
+    open: Listen = Deno.listen,
+  ) {
+    this.#platform = platform;
+    this.#service = service;
+    this.#open = open;
+  }
+
+  /**
+   * Listens for the proxy's whole life.
+   *
+   * @param address Where; port 0 takes any.
+   * @returns The base URL.
+   * @throws {MoatError} `address-in-use`, `address-unavailable`, `address-denied`.
+   */
+  listen(address: ListenAddress): string {
+    const server = this.#serve(address);
+    this.#permanent.push(server);
+    return urlOf(addressOf(server));
+  }
+
+  /**
+   * Makes the proxy reachable for a run.
+   *
+   * @param reach How the client reaches this host.
+   * @returns The base URL for the client, and how to give it back.
+   * @throws {MoatError} If no listener can serve it.
+   */
+  reach(reach: Reach): Reached {
+    const keep = () => {};
+    if (reach.by === "loopback") {
+      return { url: urlOf(this.#loopback()), release: keep };
+    }
+    if (reach.by === "name") {
+      const { port } = this.#loopback();
+      return { url: `http://${reach.name}:${port}`, release: keep };
+    }
+    const port = this.#permanentPort(reach.address);
+    if (port !== undefined) {
+      return { url: urlOf({ hostname: "moat-proxy", port }), release: keep };
+    }
+    return this.#reachGateway(reach.address, reach.port);
+  }
+
+  /** Stops all listeners, letting answers under way finish. */
+  async drain(timeoutMs: number): Promise<void> {
+    const gateways = [...this.#gateways.values()];
+    this.#gateways.clear();
+    const servers = [...this.#permanent, ...gateways.map((g) => g.server)];
+    await Promise.all([
+      ...servers.map((server) => server?.drain(timeoutMs)),
+      ...this.#closing.values(),
+    ]);
+  }
+
+  /** A listener by which a client on this host's loopback reaches us. */
+  #loopback(): ListenAddress {
+    const addresses = this.#permanent.map(addressOf);
+    const loopback = addresses.find(({ hostname }) => isLoopback(hostname));
+    if (loopback) return loopback;
+    const any = addresses.find(({ hostname }) => isUnspecified(hostname));
+    if (any) return { hostname: "127.0.0.1", port: any.port };
+    throw new MoatError(
+      "not-reachable",
+      "Cannot serve this run: the proxy has no listener on loopback",
+      { hint: "start it with a further --listen 127.0.0.1:0" },
+    );
+  }
+
+  /** The port of a permanent listener that covers an address. */
+  #permanentPort(address: string): number | undefined {
+    const any = isIPv6(address) ? ["::"] : ["0.0.0.0", "::"];
+    return this.#permanent.map(addressOf).find(({ hostname }) =>
+      hostname === address || any.includes(hostname)
+    )?.port;
+  }
+
+  #reachGateway(address: string, wantedPort?: number): Reached {
+    if (isUnspecified(address)) {
+      throw new MoatError(
+        "bad-gateway",
+        `Cannot listen on the gateway ${address}: it stands for all addresses`,
+        { hint: "choose another network" },
+      );
+    }
+    const gateway = this.#gateways.get(address) ??
+      this.#openGateway(address, wantedPort ?? this.#loopback().port);
+    gateway.users++;
+    let isHeld = true;
+    return {
+      url: urlOf({ hostname: "moat-proxy", port: gateway.address.port }),
+      release: () => {
+        if (isHeld) this.#releaseGateway(gateway);
+        isHeld = false;
+      },
+    };
+  }
+
+  #openGateway(hostname: string, port: number): Gateway {
+    const address = { hostname, port };
+    const gateway: Gateway = { address, server: undefined, users: 0 };
+    this.#gateways.set(hostname, gateway);
+    const deadline = this.#platform.clock.now() + ADDRESS_WAIT_MS;
+    this.#serveGateway(gateway, deadline);
+    return gateway;
+  }
+
+  /** Listens on a gateway, now or as soon as its bridge is there. */
+  #serveGateway(gateway: Gateway, deadline: number): void {
+    const { clock, log } = this.#platform;
+    const { hostname } = gateway.address;
+    // Nobody wants it any more.
+    if (this.#gateways.get(hostname) !== gateway) return;
+    try {
+      gateway.server = this.#serve(gateway.address);
+      log.info("gateway-listening", { url: urlOf(gateway.address) });
+    } catch (error) {
+      const { code } = toMoatError(error);
+      const isComing = code === "address-unavailable" ||
+        (code === "address-in-use" && this.#closing.has(hostname));
+      if (!isComing || clock.now() >= deadline) {
+        // The next run tries anew.
+        this.#gateways.delete(hostname);
+        throw error;
+      }
+      clock.after(ADDRESS_POLL_MS, () => {
+        try {
+          this.#serveGateway(gateway, deadline);
+        } catch (failure) {
+          const { code } = toMoatError(failure);
+          log.error("gateway-failed", { hostname, code });
+        }
+      });
+    }
+  }
+
+  #releaseGateway(gateway: Gateway): void {
+    if (--gateway.users > 0) return;
+    const { address: { hostname }, server } = gateway;
+    if (this.#gateways.get(hostname) === gateway) {
+      this.#gateways.delete(hostname);
+    }
+    if (!server) return;
+    const closed = server.close().finally(() => this.#closing.delete(hostname));
+    this.#closing.set(hostname, closed);
+    this.#platform.log.info("gateway-closed", { hostname });
+  }
+
+  #serve(address: ListenAddress): HttpServer {
+    const { clock, log } = this.#platform;
+    return serve(openListener(this.#open, address), this.#service, {
+      clock,
+      onError: (error) => log.error("request-failed", { kind: kindOf(error) }),
+    });
+  }
+}
+
+/**
+ * Parses the value of `--listen`.
+ *
+ * @param text `ADDR:PORT`; IPv6 in brackets.
+ * @returns Address and port.
+ * @throws {MoatError} `usage` if it is neither.
+ */
+export function parseListen(text: string): ListenAddress {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+|localhost)):(\d{1,5})$/
+    .exec(text);
+  const [, six = "", four = "", digits] = match ?? [];
+  const hostname = six || four.replace("localhost", "127.0.0.1");
+  const isAddress = six ? isIPv6(hostname) : isIPv4(hostname);
+  const port = Number(digits);
+  if (isAddress && port <= 65_535) return { hostname, port };
+  throw usageError(
+    `Cannot listen on ${JSON.stringify(text)}: wanted an IP address and a port`,
+    "write 127.0.0.1:19080 or [::1]:19080; port 0 takes any",
+  );
+}
+
+function openListener(open: Listen, address: ListenAddress): Deno.Listener {
+  const where = urlOf(address);
+  try {
+    return open(address);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.AddrInUse) {
+      throw new MoatError(
+        "address-in-use",
+        `Cannot listen on ${where}: another program does`,
+        { hint: "give --listen 127.0.0.1:0 for any free port", cause },
+      );
+    }
+    if (cause instanceof Deno.errors.AddrNotAvailable) {
+      throw new MoatError(
+        "address-unavailable",
+        `Cannot listen on ${where}: no interface of this host has that address`,
+        { hint: "ip address shows those there are", cause },
+      );
+    }
+    if (cause instanceof Deno.errors.PermissionDenied) {
+      throw new MoatError(
+        "address-denied",
+        `Cannot listen on ${where}: the system does not allow it`,
+        { hint: "ports below 1024 need root or CAP_NET_BIND_SERVICE", cause },
+      );
+    }
+    throw cause;
+  }
+}
+
+function addressOf(server: HttpServer): ListenAddress {
+  const { hostname, port } = server.address as Deno.NetAddr;
+  return { hostname, port };
+}
+
+function urlOf({ hostname, port }: ListenAddress): string {
+  return `http://${
+    hostname.includes(":") ? `[${hostname}]` : hostname
+  }:${port}`;
+}
+
+function kindOf(error: unknown): string {
+  return error instanceof Error ? error.name : typeof error;
+}

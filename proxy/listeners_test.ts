@@ -1,0 +1,403 @@
+import assert from "node:assert/strict";
+import { Answer } from "$core/provider.ts";
+import { fakePlatform } from "../tests/support/fake_platform.ts";
+import { type Listen, Listeners, parseListen } from "./listeners.ts";
+
+const PARSED: { text: string; expect: [hostname: string, port: number] }[] = [
+  { text: "127.0.0.1:19080", expect: ["127.0.0.1", 19080] },
+  { text: "127.0.0.1:0", expect: ["127.0.0.1", 0] },
+  { text: "127.0.0.1:65535", expect: ["127.0.0.1", 65535] },
+  { text: "0.0.0.0:80", expect: ["0.0.0.0", 80] },
+  { text: "localhost:80", expect: ["127.0.0.1", 80] },
+  { text: "[::1]:80", expect: ["::1", 80] },
+  { text: "[::]:0", expect: ["::", 0] },
+  { text: "[FD00::1]:80", expect: ["FD00::1", 80] },
+  { text: "[::ffff:10.0.0.1]:80", expect: ["::ffff:10.0.0.1", 80] },
+];
+
+for (const { text, expect: [hostname, port] } of PARSED) {
+  Deno.test(`parseListen() takes ${text}`, () => {
+    assert.deepEqual(parseListen(text), { hostname, port });
+  });
+}
+
+const UNPARSED = [
+  "",
+  ":80",
+  "127.0.0.1",
+  "127.0.0.1:",
+  "127.0.0.1:65536",
+  "127.0.0.1:100000",
+  "127.0.0.1:-1",
+  "127.0.0.1:8o",
+  "127.0.0.1:80 ",
+  " 127.0.0.1:80",
+  "127.0.0.1:80\n",
+  "127.0.0.1:80:80",
+  "127.0.0.1:1e3",
+  "127.0.0.256:80",
+  "127.0.1:80",
+  "1:80",
+  "...:80",
+  "0177.0.0.1:80",
+  "::1:80",
+  "[::1]",
+  "[::1]:",
+  "[:::]:80",
+  "[]:80",
+  "[127.0.0.1]:80",
+  "[::1:80",
+  "[fe80::1%eth0]:80",
+  "host.example:80",
+  "LOCALHOST.:80",
+  "http://127.0.0.1:80",
+  "*:80",
+  "80",
+  "unix:/x",
+];
+
+for (const text of UNPARSED) {
+  Deno.test(`parseListen() refuses ${JSON.stringify(text)}`, () => {
+    assert.throws(() => parseListen(text), {
+      code: "usage",
+      message: /^Cannot listen on ".*": wanted an IP address and a port$/,
+    });
+  });
+}
+
+/** Listeners that answer "ok" to every request. */
+class Bed implements AsyncDisposable {
+  readonly platform = fakePlatform();
+  readonly listeners: Listeners;
+
+  constructor(listen?: Listen) {
+    const answer = new Answer(200, "ok", "text/plain");
+    this.listeners = new Listeners(this.platform, () => ({ answer }), listen);
+  }
+
+  /** What was logged, without fields. */
+  get logged(): string[] {
+    return this.platform.lines.map(({ event }) => event);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.listeners.drain(0);
+  }
+}
+
+/** Asks a listener at an address; undefined if nobody listens there. */
+async function ask(hostname: string, url: string): Promise<string | undefined> {
+  const port = Number(new URL(url).port);
+  let conn: Deno.Conn;
+  try {
+    conn = await Deno.connect({ hostname, port });
+  } catch (error) {
+    assert(error instanceof Deno.errors.ConnectionRefused);
+    return undefined;
+  }
+  const request = "GET / HTTP/1.0\r\nHost: x\r\n\r\n";
+  await conn.write(new TextEncoder().encode(request));
+  const text = await new Response(conn.readable).text();
+  return text.split("\r\n\r\n")[1];
+}
+
+/** Lets the system do what it was asked to. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** A port at which nobody listens, on any address. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "0.0.0.0", port: 0 });
+  return (listener.addr as Deno.NetAddr).port;
+}
+
+Deno.test("listen() gives the URL with the real port", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  assert.match(url, /^http:\/\/127\.0\.0\.1:[1-9]\d*$/);
+  assert.equal(await ask("127.0.0.1", url), "ok");
+});
+
+Deno.test("listen() writes IPv6 addresses in brackets", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "::1", port: 0 });
+  assert.match(url, /^http:\/\/\[::1\]:\d+$/);
+});
+
+Deno.test("listen() tells that a port is in use", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = Number(new URL(url).port);
+  assert.throws(() => bed.listeners.listen({ hostname: "127.0.0.1", port }), {
+    code: "address-in-use",
+    message: `Cannot listen on ${url}: another program does`,
+  });
+});
+
+Deno.test("listen() tells that an address is not this host's", async () => {
+  await using bed = new Bed();
+  const address = { hostname: "203.0.113.1", port: 0 };
+  assert.throws(() => bed.listeners.listen(address), {
+    code: "address-unavailable",
+  });
+});
+
+Deno.test("listen() tells that the system does not allow it", async () => {
+  await using bed = new Bed(() => {
+    throw new Deno.errors.PermissionDenied("x");
+  });
+  const address = { hostname: "127.0.0.1", port: 80 };
+  assert.throws(() => bed.listeners.listen(address), {
+    code: "address-denied",
+  });
+});
+
+Deno.test("drain() frees all addresses", async () => {
+  const bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
+  await bed.listeners.drain(0);
+  const found = [await ask("127.0.0.1", url), await ask("127.0.0.2", url)];
+  assert.deepEqual(found, [undefined, undefined]);
+});
+
+Deno.test("reach() takes the loopback listener, whatever comes first", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  assert.equal(bed.listeners.reach({ by: "loopback" }).url, url);
+});
+
+for (const hostname of ["0.0.0.0", "::"]) {
+  Deno.test(`reach() finds loopback in a listener on ${hostname}`, async () => {
+    await using bed = new Bed();
+    const { port } = new URL(bed.listeners.listen({ hostname, port: 0 }));
+    const { url } = bed.listeners.reach({ by: "loopback" });
+    assert.equal(url, `http://127.0.0.1:${port}`);
+    assert.equal(await ask("127.0.0.1", url), "ok");
+  });
+}
+
+Deno.test("reach() says what to do without a loopback listener", async () => {
+  await using bed = new Bed(Deno.listen);
+  assert.throws(() => bed.listeners.reach({ by: "loopback" }), {
+    code: "not-reachable",
+    hint: /--listen 127\.0\.0\.1:0/,
+  });
+});
+
+Deno.test("reach() gives a name the port of the loopback listener", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const reached = bed.listeners.reach({ by: "name", name: "host.x" });
+  assert.equal(reached.url, url.replace("127.0.0.1", "host.x"));
+});
+
+/** A bed with a loopback listener, and its URL. */
+function withLoopback(listen?: Listen) {
+  const bed = new Bed(listen);
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  return { bed, url, port: Number(new URL(url).port) };
+}
+
+Deno.test("reach() listens on a gateway, at the port of loopback", async () => {
+  const { bed: bed_, port } = withLoopback();
+  await using bed = bed_;
+  const { url } = bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
+  assert.equal(url, `http://moat-proxy:${port}`);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() listens on a gateway at the port of a resumed run", async () => {
+  await using bed = new Bed();
+  const port = freePort();
+  const reach = { by: "gateway", address: "127.0.0.2", port } as const;
+  const { url } = bed.listeners.reach(reach);
+  assert.equal(url, `http://moat-proxy:${port}`);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() fails when the port of a gateway is in use", async () => {
+  const { bed: bed_, port } = withLoopback();
+  await using bed = bed_;
+  using _other = Deno.listen({ hostname: "127.0.0.2", port });
+  const reach = { by: "gateway", address: "127.0.0.2" } as const;
+  assert.throws(() => bed.listeners.reach(reach), { code: "address-in-use" });
+});
+
+Deno.test("reach() tries a gateway again after a failure", async () => {
+  const { bed: bed_, port } = withLoopback();
+  await using bed = bed_;
+  const other = Deno.listen({ hostname: "127.0.0.2", port });
+  const reach = { by: "gateway", address: "127.0.0.2" } as const;
+  assert.throws(() => bed.listeners.reach(reach));
+  other.close();
+  const { url } = bed.listeners.reach(reach);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() keeps a gateway open until its last user is gone", async () => {
+  const { bed: bed_, url } = withLoopback();
+  await using bed = bed_;
+  const reach = { by: "gateway", address: "127.0.0.2" } as const;
+  const users = [bed.listeners.reach(reach), bed.listeners.reach(reach)];
+  const found: (string | undefined)[] = [];
+  for (const user of users) {
+    user.release();
+    await turn();
+    found.push(await ask("127.0.0.2", url));
+  }
+  assert.deepEqual(found, ["ok", undefined]);
+});
+
+Deno.test("reach() counts a user that releases twice once", async () => {
+  const { bed: bed_, url } = withLoopback();
+  await using bed = bed_;
+  const reach = { by: "gateway", address: "127.0.0.2" } as const;
+  const first = bed.listeners.reach(reach);
+  bed.listeners.reach(reach);
+  first.release();
+  first.release();
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() opens a gateway again for a later run", async () => {
+  const { bed: bed_, url } = withLoopback();
+  await using bed = bed_;
+  const reach = { by: "gateway", address: "127.0.0.2" } as const;
+  bed.listeners.reach(reach).release();
+  bed.listeners.reach(reach);
+  await turn();
+  await bed.platform.clock.advance(25);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() keeps gateways apart", async () => {
+  const { bed: bed_, url } = withLoopback();
+  await using bed = bed_;
+  const first = bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
+  bed.listeners.reach({ by: "gateway", address: "127.0.0.3" });
+  first.release();
+  await turn();
+  const found = [await ask("127.0.0.2", url), await ask("127.0.0.3", url)];
+  assert.deepEqual(found, [undefined, "ok"]);
+});
+
+const COVERED: { listen: string; address: string }[] = [
+  { listen: "0.0.0.0", address: "127.0.0.2" },
+  { listen: "::", address: "127.0.0.2" },
+  { listen: "::", address: "::1" },
+  { listen: "127.0.0.2", address: "127.0.0.2" },
+];
+
+for (const { listen, address } of COVERED) {
+  Deno.test(`reach() needs no listener on ${address} beside ${listen}`, async () => {
+    await using bed = new Bed();
+    const own = bed.listeners.listen({ hostname: listen, port: 0 });
+    const { url } = bed.listeners.reach({ by: "gateway", address });
+    assert.equal(url, `http://moat-proxy:${new URL(own).port}`);
+    assert.deepEqual(bed.logged, []);
+  });
+}
+
+Deno.test("reach() listens on an IPv6 gateway beside 0.0.0.0", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
+  const { url } = bed.listeners.reach({ by: "gateway", address: "::1" });
+  assert.equal(await ask("::1", url), "ok");
+});
+
+for (
+  const address of ["0.0.0.0", "::", "0::0", "::ffff:0.0.0.0", "::ffff:0:0"]
+) {
+  Deno.test(`reach() never listens everywhere for a gateway ${address}`, async () => {
+    const { bed: bed_ } = withLoopback();
+    await using bed = bed_;
+    assert.throws(() => bed.listeners.reach({ by: "gateway", address }), {
+      code: "bad-gateway",
+    });
+  });
+}
+
+/** Listens, but finds 127.0.0.2 only after some attempts. */
+function lazily(attempts: number): Listen {
+  return (address) => {
+    if (address.hostname !== "127.0.0.2" || attempts-- <= 0) {
+      return Deno.listen(address);
+    }
+    throw new Deno.errors.AddrNotAvailable("not yet");
+  };
+}
+
+const LATE = { by: "gateway", address: "127.0.0.2" } as const;
+
+Deno.test("reach() listens on a gateway as soon as it is there", async () => {
+  const { bed: bed_, port } = withLoopback(lazily(3));
+  await using bed = bed_;
+  const { url } = bed.listeners.reach(LATE);
+  assert.equal(url, `http://moat-proxy:${port}`);
+  await bed.platform.clock.advance(74);
+  assert.equal(await ask("127.0.0.2", url), undefined);
+  await bed.platform.clock.advance(1);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() opens a late gateway once for all its users", async () => {
+  const { bed: bed_ } = withLoopback(lazily(2));
+  await using bed = bed_;
+  const users = [bed.listeners.reach(LATE), bed.listeners.reach(LATE)];
+  await bed.platform.clock.advance(1000);
+  assert.deepEqual(bed.logged, ["gateway-listening"]);
+  users[0]?.release();
+  assert.equal(await ask("127.0.0.2", users[1]?.url ?? ""), "ok");
+});
+
+Deno.test("reach() stops waiting for a gateway that nobody wants any more", async () => {
+  const { bed: bed_, url } = withLoopback(lazily(3));
+  await using bed = bed_;
+  bed.listeners.reach(LATE).release();
+  await bed.platform.clock.advance(60_000);
+  assert.deepEqual([await ask("127.0.0.2", url), bed.logged], [undefined, []]);
+});
+
+Deno.test("reach() waits for a gateway only once when it is wanted again", async () => {
+  const { bed: bed_ } = withLoopback(lazily(3));
+  await using bed = bed_;
+  bed.listeners.reach(LATE).release();
+  bed.listeners.reach(LATE);
+  await bed.platform.clock.advance(60_000);
+  assert.deepEqual(bed.logged, ["gateway-listening"]);
+});
+
+Deno.test("drain() ends the wait for a gateway", async () => {
+  const { bed } = withLoopback(lazily(3));
+  bed.listeners.reach(LATE);
+  await bed.listeners.drain(0);
+  await bed.platform.clock.advance(60_000);
+  assert.deepEqual(bed.logged, []);
+});
+
+Deno.test("reach() gives up on a gateway after ten minutes, and says so", async () => {
+  const { bed: bed_ } = withLoopback(lazily(Infinity));
+  await using bed = bed_;
+  bed.listeners.reach(LATE);
+  await bed.platform.clock.advance(601_000);
+  assert.deepEqual(bed.platform.lines, [{
+    event: "gateway-failed",
+    fields: { hostname: "127.0.0.2", code: "address-unavailable" },
+  }]);
+});
+
+Deno.test("reach() tries anew for the next run after a gateway failed late", async () => {
+  const { bed: bed_, port } = withLoopback(lazily(1));
+  await using bed = bed_;
+  const first = bed.listeners.reach(LATE);
+  const other = Deno.listen({ hostname: "127.0.0.2", port });
+  await bed.platform.clock.advance(25);
+  other.close();
+  const second = bed.listeners.reach(LATE);
+  first.release();
+  assert.deepEqual(bed.logged, ["gateway-failed", "gateway-listening"]);
+  assert.equal(await ask("127.0.0.2", second.url), "ok");
+});

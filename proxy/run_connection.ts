@@ -1,0 +1,189 @@
+/**
+ * The connection of `moat run` to the proxy: it keeps the run alive, finds or
+ * starts a proxy, and resumes the run when the proxy restarts.
+ *
+ * @module
+ */
+
+import { digestToken } from "$core/binding.ts";
+import type { CommandContext } from "$core/cli/command.ts";
+import {
+  ControlClient,
+  type Reach,
+  type RunOpened,
+  type RunRequest,
+} from "$core/control.ts";
+import { MoatError, toMoatError } from "$core/errors.ts";
+import type { Secret } from "$core/secret.ts";
+import { startProxy } from "./start_proxy.ts";
+
+/** While the proxy is away, how often to look for it. */
+const RETRY_MS = 100;
+
+/** For how long: a proxy that ends lets answers finish for 10 s. */
+const PATIENCE_MS = 15_000;
+
+/** What passes: two proxies were started at once, or one is about to end. */
+const PASSING = ["control-lost", "proxy-running", "proxy-stopping"];
+
+/** Then a proxy that a `moat run` had started is started again. */
+const RETRIES_BEFORE_START = 5;
+
+/** What a run asks for. */
+export interface RunWish {
+  /** Its name. */
+  readonly run: string;
+  /** Full grant names. */
+  readonly grants: readonly string[];
+  /** The client's token; only its digest leaves this process. */
+  readonly token: Secret;
+  /** Where the client will see the files. */
+  readonly directory: string;
+  /** How the client reaches the proxy. */
+  readonly reach: Reach;
+}
+
+/** An open run. */
+export class RunConnection {
+  readonly #context: CommandContext;
+  readonly #request: RunRequest;
+  #client: ControlClient;
+  #isClosed = false;
+  /** What the proxy gave at first. */
+  readonly opened: RunOpened;
+
+  private constructor(
+    context: CommandContext,
+    request: RunRequest,
+    client: ControlClient,
+    opened: RunOpened,
+  ) {
+    this.#context = context;
+    this.#client = client;
+    this.opened = opened;
+    this.#request = resumeRequest(request, opened);
+    void this.#watch();
+  }
+
+  /**
+   * Opens a run, starting a proxy when none is running.
+   *
+   * @param context The command's context.
+   * @param wish What the run asks for.
+   * @returns The open run.
+   * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
+   */
+  static async open(
+    context: CommandContext,
+    wish: RunWish,
+  ): Promise<RunConnection> {
+    const { token, ...rest } = wish;
+    const request = { ...rest, tokenDigest: digestToken(token.reveal()) };
+    const { clock } = context.platform;
+    const deadline = clock.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        const client = await connectOrStart(context);
+        const opened = await openOn(client, request);
+        return new RunConnection(context, request, client, opened);
+      } catch (thrown) {
+        const error = toMoatError(thrown);
+        if (!PASSING.includes(error.code)) throw error;
+        if (clock.now() >= deadline) throw notReached(error);
+      }
+      await sleep(context, RETRY_MS);
+    }
+  }
+
+  /** Ends the run: its token stops at once. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#client.call("run-close", { run: this.#request.run })
+      .catch(() => {/* a proxy that is gone has forgotten the run */});
+    this.#client.close();
+    await this.#client.closed;
+  }
+
+  /** Resumes the run for as long as the command lives. */
+  async #watch(): Promise<void> {
+    for (;;) {
+      await this.#client.closed;
+      if (this.#isClosed) return;
+      for (let retry = 1; !this.#isClosed; retry++) {
+        const mayStart = retry >= RETRIES_BEFORE_START &&
+          this.opened.endsWhenIdle;
+        if (await this.#resume(mayStart)) break;
+        await sleep(this.#context, RETRY_MS);
+      }
+    }
+  }
+
+  async #resume(mayStart: boolean): Promise<boolean> {
+    try {
+      const client = mayStart
+        ? await connectOrStart(this.#context, portOf(this.opened))
+        : await connect(this.#context);
+      if (!client) return false;
+      await openOn(client, this.#request);
+      this.#client = client;
+      return true;
+    } catch (error) {
+      this.#context.log.debug("resume-failed", {
+        code: toMoatError(error).code,
+      });
+      return false;
+    }
+  }
+}
+
+/** A resumed run must be reachable where the client already looks for it. */
+function resumeRequest(request: RunRequest, opened: RunOpened): RunRequest {
+  if (request.reach.by !== "gateway") return request;
+  return { ...request, reach: { ...request.reach, port: portOf(opened) } };
+}
+
+function portOf(opened: RunOpened): number {
+  return Number(new URL(opened.endpointUrl).port || 80);
+}
+
+function connect({ platform }: CommandContext) {
+  return ControlClient.connect(platform.paths.controlSocket, platform.clock);
+}
+
+async function connectOrStart(
+  context: CommandContext,
+  port?: number,
+): Promise<ControlClient> {
+  const running = await connect(context);
+  if (running) return running;
+  const failure = await startProxy(context, port);
+  if (failure) throw failure;
+  const started = await connect(context);
+  if (started) return started;
+  throw new MoatError("control-lost", "The proxy ended as soon as it started");
+}
+
+/** Opens a run, or closes the connection, which then serves nothing. */
+async function openOn(
+  client: ControlClient,
+  request: RunRequest,
+): Promise<RunOpened> {
+  try {
+    return await client.call("run-open", request);
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+function notReached(cause: MoatError): MoatError {
+  return new MoatError(
+    "proxy-not-started",
+    "Cannot reach a proxy: one seems to be running but does not answer",
+    { hint: "start moat proxy in another terminal to see why", cause },
+  );
+}
+
+function sleep({ platform }: CommandContext, ms: number): Promise<void> {
+  return new Promise((resolve) => platform.clock.after(ms, resolve));
+}

@@ -1,0 +1,156 @@
+/**
+ * The files of a run: a private directory on the host, and in it the one that
+ * the client sees (design decision 4).
+ *
+ * @module
+ */
+
+import { join } from "node:path";
+import type { Paths } from "$core/paths.ts";
+import { ensurePrivateDir } from "$core/files.ts";
+import type { MountedFile } from "$core/provider.ts";
+import type { Secret } from "$core/secret.ts";
+
+/** Run names are ours, so that a path made of one stays where it should. */
+export const RUN_NAME = /^[0-9a-z]{10}$/;
+
+const OWNER_LOCK = "owner.lock";
+
+/**
+ * The private directory of a run, 0700.
+ *
+ * @param paths Where runs are.
+ * @param run Its name.
+ * @returns An absolute path.
+ */
+export function runDirectory(paths: Paths, run: string): string {
+  if (!RUN_NAME.test(run)) throw new TypeError("not a run name");
+  return join(paths.runs, run);
+}
+
+/** The directory of a run, held by its `moat run`. */
+export interface RunFiles {
+  /** What is mounted: readable by whatever uid the client has. */
+  readonly directory: string;
+  /** Writes the files of the client and its token. */
+  write(files: readonly MountedFile[], token: Secret): Promise<void>;
+  /** Removes everything. */
+  remove(): Promise<void>;
+}
+
+/**
+ * Makes the directory of a run and marks it as owned by this process: the
+ * mark goes with the process, however it ends.
+ *
+ * @param paths Where runs are.
+ * @param run The run's name.
+ * @returns The directory's handle.
+ */
+export async function createRunFiles(
+  paths: Paths,
+  run: string,
+): Promise<RunFiles> {
+  await ensurePrivateDir(paths.runs);
+  const root = runDirectory(paths, run);
+  const lock = await markedDirectory(join(paths.runs, `.new-${run}`), root);
+  const directory = join(root, "files");
+  return {
+    directory,
+    async write(files, token) {
+      await makeDirectory(directory);
+      for (const file of files) await writeMounted(directory, file);
+      const content = token.reveal();
+      // No final newline: most SDKs send it as a part of the token.
+      await writeMounted(directory, { path: "token", mode: 0o444, content });
+    },
+    async remove() {
+      await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+      lock.close();
+    },
+  };
+}
+
+/** Marked first, then given its name: a sweep never sees one unmarked. */
+async function markedDirectory(
+  unnamed: string,
+  root: string,
+): Promise<Deno.FsFile> {
+  await Deno.mkdir(unnamed, { mode: 0o700 });
+  const lock = await Deno.open(join(unnamed, OWNER_LOCK), {
+    write: true,
+    createNew: true,
+    mode: 0o600,
+  });
+  try {
+    await lock.lock(true);
+    await Deno.rename(unnamed, root);
+    return lock;
+  } catch (error) {
+    lock.close();
+    await Deno.remove(unnamed, { recursive: true });
+    throw error;
+  }
+}
+
+/**
+ * Removes the directories of runs whose `moat run` is gone.
+ *
+ * @param paths Where runs are.
+ */
+export async function sweepRuns(paths: Paths): Promise<void> {
+  for (const name of await namesBelow(paths.runs)) {
+    if (!RUN_NAME.test(name)) continue;
+    const root = runDirectory(paths, name);
+    if (await isOwned(root)) continue;
+    await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+  }
+}
+
+async function namesBelow(directory: string): Promise<string[]> {
+  try {
+    const entries = await Array.fromAsync(Deno.readDir(directory));
+    return entries.map((entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+async function isOwned(root: string): Promise<boolean> {
+  try {
+    using lock = await Deno.open(join(root, OWNER_LOCK), { write: true });
+    return !await lock.tryLock(true);
+  } catch (error) {
+    // What cannot be looked at is not ours to remove.
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}
+
+async function writeMounted(
+  directory: string,
+  file: MountedFile,
+): Promise<void> {
+  const parts = file.path.split("/");
+  if (parts.some((part) => ["", ".", ".."].includes(part))) {
+    throw new TypeError("not a path within the directory of a run");
+  }
+  for (let depth = 1; depth < parts.length; depth++) {
+    await makeDirectory(join(directory, ...parts.slice(0, depth)));
+  }
+  const path = join(directory, ...parts);
+  await Deno.writeTextFile(path, file.content, {
+    createNew: true,
+    mode: file.mode,
+  });
+  // The mode of the creating call is cut by the umask.
+  await Deno.chmod(path, file.mode);
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  await Deno.mkdir(path, { recursive: true });
+  await Deno.chmod(path, 0o755);
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
+}

@@ -1,0 +1,606 @@
+import assert from "node:assert/strict";
+import { digestToken } from "$core/binding.ts";
+import type { RunRequest } from "$core/control.ts";
+import { MoatError } from "$core/errors.ts";
+import type { Grant } from "$core/grant.ts";
+import { Answer, createRegistry, type Provider } from "$core/provider.ts";
+import { createMemoryStore } from "$core/store/memory.ts";
+import type { Store } from "$core/store/store.ts";
+import { settle } from "../tests/support/fake_clock.ts";
+import { fakePlatform } from "../tests/support/fake_platform.ts";
+import { headerProvider } from "../tests/support/header_provider.ts";
+import {
+  namesIn,
+  type TempHome,
+  tempHome,
+} from "../tests/support/temp_home.ts";
+import { BindingTable } from "./bindings.ts";
+import { createRunFiles } from "./run_files.ts";
+import { Runs, type RunsOptions } from "./runs.ts";
+
+const RUN = "abcdefghij";
+const TOKEN = "moat_one";
+
+function request(more: Partial<RunRequest> = {}): RunRequest {
+  return {
+    run: RUN,
+    grants: ["alpha"],
+    tokenDigest: digestToken(TOKEN),
+    directory: "/moat",
+    reach: { by: "loopback" },
+    ...more,
+  };
+}
+
+function grant(name: string, settings: Grant["settings"] = {}): Grant {
+  const [provider = ""] = name.split(":");
+  return { provider, name, createdAt: 0, settings };
+}
+
+/** A provider whose endpoint `/NAME` answers with the grant's settings. */
+function provider(name: string, more: Partial<Provider> = {}): Provider {
+  return {
+    ...headerProvider({ name }),
+    conflictingEnv: [`${name}_KEY`],
+    registerEndpoints(endpoints, { settings }) {
+      const answer = new Answer(200, JSON.stringify(settings));
+      endpoints.get(`/${name}`, () => answer);
+    },
+    containerEnv: (_grant, container) => ({
+      [`${name}_URL`]: container.endpointUrl,
+      [`${name}_TOKEN`]: container.tokenFile,
+    }),
+    containerMounts: (_grant, { directory }) => [
+      { path: `${name}/file`, mode: 0o444, content: directory },
+    ],
+    ...more,
+  };
+}
+
+/** Runs with everything that they need. */
+class Bed {
+  readonly platform;
+  readonly bindings = new BindingTable();
+  readonly store = createMemoryStore([grant("alpha", { n: 1 }), grant("beta")]);
+  readonly runs: Runs;
+  /** Listeners in use, by how they are reached. */
+  readonly inUse: string[] = [];
+  idles = 0;
+
+  constructor(home?: TempHome, more: Partial<RunsOptions> = {}) {
+    this.platform = fakePlatform(home ? { paths: home.paths } : {});
+    this.runs = new Runs({
+      platform: this.platform,
+      registry: createRegistry([provider("alpha"), provider("beta")]),
+      store: this.store,
+      bindings: this.bindings,
+      listeners: { reach: ({ by }) => this.#reach(by) },
+      endsWhenIdle: false,
+      onIdle: () => void this.idles++,
+      ...more,
+    });
+  }
+
+  #reach(by: string) {
+    this.inUse.push(by);
+    const release = () => void this.inUse.splice(this.inUse.indexOf(by), 1);
+    return { url: `http://${by}:1`, release };
+  }
+
+  /** What a token's holder gets on some paths; `gone` for an unknown token. */
+  get(path: string, token = TOKEN): string {
+    const live = this.bindings.find(token);
+    if (!live) return "gone";
+    const answer = live.routes.get(path)?.({ binding: live.binding });
+    return answer instanceof Answer ? answer.body : "not found";
+  }
+
+  /** Audit events and log lines, without fields. */
+  get events(): string[] {
+    return this.platform.events.map(({ event }) => event);
+  }
+}
+
+Deno.test("open() gives a run all that its providers declare", async () => {
+  const bed = new Bed(undefined, { endsWhenIdle: true });
+  const wish = request({ grants: ["alpha", "beta"], directory: "/d" });
+  assert.deepEqual(await bed.runs.open(wish, {}), {
+    endpointUrl: "http://loopback:1",
+    env: {
+      ...{ alpha_URL: "http://loopback:1", alpha_TOKEN: "/d/token" },
+      ...{ beta_URL: "http://loopback:1", beta_TOKEN: "/d/token" },
+    },
+    files: [
+      { path: "alpha/file", mode: 0o444, content: "/d" },
+      { path: "beta/file", mode: 0o444, content: "/d" },
+    ],
+    conflictingEnv: ["alpha_KEY", "beta_KEY"],
+    endsWhenIdle: true,
+  });
+});
+
+Deno.test("open() serves the run's grants to the holder of its token", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.get("/beta"), bed.get("/alpha", "moat_two")],
+    ['{"n":1}', "not found", "gone"],
+  );
+});
+
+Deno.test("open() audits the binding with its grants", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  assert.deepEqual(bed.platform.events, [{
+    event: "bound",
+    fields: { binding: `run-${RUN}`, grants: ["alpha"] },
+  }]);
+});
+
+const REFUSED: { name: string; more: Partial<RunRequest>; code: string }[] = [
+  {
+    name: "a grant that is not there",
+    more: { grants: ["alpha", "alpha:x"] },
+    code: "grant-not-found",
+  },
+  {
+    name: "a grant that is no name",
+    more: { grants: ["../alpha"] },
+    code: "usage",
+  },
+  {
+    name: "a grant given twice",
+    more: { grants: ["alpha", "alpha"] },
+    code: "usage",
+  },
+  {
+    name: "two grants of one provider",
+    more: { grants: ["alpha", "alpha:y"] },
+    code: "endpoint-conflict",
+  },
+];
+
+for (const { name, more, code } of REFUSED) {
+  Deno.test(`open() refuses ${name}, and keeps nothing`, async () => {
+    const bed = new Bed();
+    await bed.store.put(grant("alpha:y"));
+    await assert.rejects(bed.runs.open(request(more), {}), { code });
+    assert.deepEqual(
+      [bed.runs.names, bed.inUse, bed.get("/alpha"), bed.events],
+      [[], [], "gone", []],
+    );
+  });
+}
+
+Deno.test("open() refuses a run after stop()", async () => {
+  const bed = new Bed();
+  bed.runs.stop();
+  await assert.rejects(bed.runs.open(request(), {}), {
+    code: "proxy-stopping",
+  });
+});
+
+Deno.test("open() prepares each grant's first answer", async () => {
+  const prefetched: unknown[] = [];
+  const registry = createRegistry([
+    provider("alpha", {
+      prefetch: ({ name }, binding) => {
+        prefetched.push([name, binding.name]);
+        return Promise.resolve();
+      },
+    }),
+  ]);
+  const bed = new Bed(undefined, { registry });
+  await bed.runs.open(request(), {});
+  assert.deepEqual(prefetched, [["alpha", `run-${RUN}`]]);
+});
+
+Deno.test("open() succeeds although the first answer cannot be prepared", async () => {
+  const failure = new MoatError("denied", "no");
+  const registry = createRegistry([
+    provider("alpha", { prefetch: () => Promise.reject(failure) }),
+  ]);
+  const bed = new Bed(undefined, { registry });
+  await bed.runs.open(request(), {});
+  await settle();
+  const line = bed.platform.lines.find((l) => l.event === "prefetch-failed");
+  assert.deepEqual(line?.fields, { grant: "alpha", code: "denied" });
+});
+
+Deno.test("open() resumes a run for the same token", async () => {
+  const bed = new Bed();
+  const [first, second] = [{}, {}];
+  const opened = await bed.runs.open(request(), first);
+  assert.deepEqual(await bed.runs.open(request(), second), opened);
+  assert.deepEqual(
+    [bed.runs.names, bed.inUse, bed.events],
+    [[RUN], ["loopback"], ["bound", "run-resumed"]],
+  );
+});
+
+Deno.test("open() lets a resumed run outlive its first connection", async () => {
+  const bed = new Bed();
+  const [first, second] = [{}, {}];
+  await bed.runs.open(request(), first);
+  await bed.runs.open(request(), second);
+  bed.runs.disconnected(first);
+  await bed.platform.clock.advance(60_000);
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+});
+
+Deno.test("open() refuses a run of that name with another token", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  const other = request({ tokenDigest: digestToken("moat_two") });
+  await assert.rejects(bed.runs.open(other, {}), { code: "run-exists" });
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.get("/alpha", "moat_two"), bed.inUse],
+    ['{"n":1}', "gone", ["loopback"]],
+  );
+});
+
+Deno.test("open() lets one of two tokens win when both come at once", async () => {
+  const bed = new Bed();
+  const other = request({ tokenDigest: digestToken("moat_two") });
+  const results = await Promise.allSettled([
+    bed.runs.open(request(), {}),
+    bed.runs.open(other, {}),
+  ]);
+  assert.deepEqual(
+    results.map(({ status }) => status).sort(),
+    ["fulfilled", "rejected"],
+  );
+  const served = [bed.get("/alpha"), bed.get("/alpha", "moat_two")];
+  assert.deepEqual(served.sort(), ["gone", '{"n":1}'].sort());
+  assert.equal(bed.inUse.length, 1);
+});
+
+Deno.test("open() uses one listener for a run that is opened twice at once", async () => {
+  const bed = new Bed();
+  await Promise.all([
+    bed.runs.open(request(), {}),
+    bed.runs.open(request(), {}),
+  ]);
+  assert.deepEqual(bed.inUse, ["loopback"]);
+});
+
+Deno.test("close() ends a run at once", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.runs.names, bed.inUse, bed.idles, bed.events],
+    ["gone", [], [], 1, ["bound", "unbound"]],
+  );
+});
+
+Deno.test("close() ends no run of another connection", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await bed.runs.close(RUN, {});
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+});
+
+Deno.test("close() takes a run that is not there", async () => {
+  const bed = new Bed();
+  await bed.runs.close(RUN, {});
+  assert.equal(bed.idles, 0);
+});
+
+Deno.test("close() tells of idleness only with the last run", async () => {
+  const bed = new Bed();
+  const owner = {};
+  const other = { run: "0123456789", tokenDigest: digestToken("moat_two") };
+  await bed.runs.open(request(), owner);
+  await bed.runs.open(request(other), owner);
+  await bed.runs.close(RUN, owner);
+  assert.equal(bed.idles, 0);
+  await bed.runs.close(other.run, owner);
+  assert.equal(bed.idles, 1);
+});
+
+Deno.test("close() removes the run's files", async () => {
+  await using home = await tempHome();
+  const bed = new Bed(home);
+  const owner = {};
+  const files = await createRunFiles(home.paths, RUN);
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual(await namesIn(home.paths.runs), []);
+  await files.remove();
+});
+
+Deno.test("close() releases what every provider holds", async () => {
+  const released: string[] = [];
+  const cleanup = (name: string) =>
+    provider(name, { cleanup: (b) => void released.push(`${name} ${b.name}`) });
+  const registry = createRegistry([cleanup("alpha"), cleanup("beta")]);
+  const bed = new Bed(undefined, { registry });
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual(released, [`alpha run-${RUN}`, `beta run-${RUN}`]);
+});
+
+Deno.test("close() goes on after a provider that cannot release", async () => {
+  const registry = createRegistry([
+    provider("alpha", {
+      cleanup: () => {
+        throw new TypeError("x");
+      },
+    }),
+    provider("beta", { cleanup: () => Promise.reject(new TypeError("x")) }),
+  ]);
+  const bed = new Bed(undefined, { registry });
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual([bed.events, bed.idles], [["bound", "unbound"], 1]);
+});
+
+Deno.test("disconnected() leaves a run five seconds", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  bed.runs.disconnected(owner);
+  await bed.platform.clock.advance(4999);
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+  await bed.platform.clock.advance(1);
+  assert.deepEqual([bed.get("/alpha"), bed.inUse], ["gone", []]);
+});
+
+Deno.test("disconnected() ends only the runs of that connection", async () => {
+  const bed = new Bed();
+  const owner = {};
+  const other = { run: "0123456789", tokenDigest: digestToken("moat_two") };
+  await bed.runs.open(request(), owner);
+  await bed.runs.open(request(other), {});
+  bed.runs.disconnected(owner);
+  await bed.platform.clock.advance(5000);
+  assert.deepEqual(bed.runs.names, [other.run]);
+});
+
+Deno.test("open() within the grace saves a run", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  bed.runs.disconnected(owner);
+  await bed.platform.clock.advance(4999);
+  await bed.runs.open(request(), {});
+  await bed.platform.clock.advance(60_000);
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+});
+
+Deno.test("open() after the grace makes the run anew", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  bed.runs.disconnected(owner);
+  await bed.platform.clock.advance(5000);
+  await bed.runs.open(request(), owner);
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.inUse],
+    ['{"n":1}', ["loopback"]],
+  );
+});
+
+Deno.test("disconnected() gives a resumed run a new grace", async () => {
+  const bed = new Bed();
+  const [first, second] = [{}, {}];
+  await bed.runs.open(request(), first);
+  bed.runs.disconnected(first);
+  await bed.platform.clock.advance(4000);
+  await bed.runs.open(request(), second);
+  bed.runs.disconnected(second);
+  await bed.platform.clock.advance(4999);
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+});
+
+Deno.test("grantChanged() stops a revoked grant, and leaves the others", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request({ grants: ["alpha", "beta"] }), {});
+  await bed.store.delete("alpha");
+  await bed.runs.grantChanged("alpha");
+  assert.deepEqual([bed.get("/alpha"), bed.get("/beta")], ["not found", "{}"]);
+});
+
+Deno.test("grantChanged() takes the new settings of a grant", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await bed.store.put(grant("alpha", { n: 2 }));
+  await bed.runs.grantChanged("alpha");
+  assert.equal(bed.get("/alpha"), '{"n":2}');
+});
+
+Deno.test("grantChanged() gives a grant back that was revoked and granted anew", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await bed.store.delete("alpha");
+  await bed.runs.grantChanged("alpha");
+  await bed.store.put(grant("alpha", { n: 3 }));
+  await bed.runs.grantChanged("alpha");
+  assert.equal(bed.get("/alpha"), '{"n":3}');
+});
+
+Deno.test("grantChanged() ends the answers that connections remember", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  const live = bed.bindings.find(TOKEN);
+  await bed.runs.grantChanged("alpha");
+  assert.equal(live?.isLive, false);
+});
+
+Deno.test("grantChanged() leaves runs without that grant alone", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  const live = bed.bindings.find(TOKEN);
+  await bed.runs.grantChanged("beta");
+  assert.deepEqual([live?.isLive, bed.bindings.find(TOKEN) === live], [
+    true,
+    true,
+  ]);
+});
+
+Deno.test("grantChanged() makes every provider forget the grant", async () => {
+  const forgotten: string[] = [];
+  const registry = createRegistry([
+    provider("alpha", { forget: (name) => void forgotten.push(name) }),
+    provider("beta"),
+  ]);
+  const bed = new Bed(undefined, { registry });
+  await bed.runs.grantChanged("alpha:x");
+  assert.deepEqual(forgotten, ["alpha:x"]);
+});
+
+Deno.test("grantChanged() serves nothing of a grant that cannot be read", async () => {
+  const failure = new MoatError("grant-damaged", "no");
+  const memory = createMemoryStore([grant("alpha")]);
+  let isDamaged = false;
+  const store: Store = {
+    ...memory,
+    get: (name) => isDamaged ? Promise.reject(failure) : memory.get(name),
+  };
+  const bed = new Bed(undefined, { store });
+  await bed.runs.open(request(), {});
+  isDamaged = true;
+  await bed.runs.grantChanged("alpha");
+  const line = bed.platform.lines.find(({ event }) => event === "grant-gone");
+  assert.deepEqual([bed.get("/alpha"), line?.fields["code"]], [
+    "not found",
+    "grant-damaged",
+  ]);
+});
+
+/** A store whose readers wait until they are let go, one by one. */
+class SlowStore implements Store {
+  readonly #memory = createMemoryStore([grant("alpha", { n: 1 })]);
+  readonly #waiting: (() => void)[] = [];
+  readonly put = this.#memory.put;
+  readonly delete = this.#memory.delete;
+  readonly list = this.#memory.list;
+
+  /** Reads at once, but tells only later what it has read. */
+  async get(name: string): Promise<Grant> {
+    const read = await Promise.allSettled([this.#memory.get(name)]);
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const [result] = read;
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  }
+
+  /** Lets the readers go that wait now, and those that come after them. */
+  async release(): Promise<void> {
+    for (let turn = 0; turn < 5; turn++) {
+      await settle();
+      this.#waiting.splice(0).forEach((resume) => resume());
+    }
+    await settle();
+  }
+
+  /** Lets one reader go: the first, or the last that came. */
+  async releaseOne(which: "first" | "last"): Promise<void> {
+    await settle();
+    (which === "first" ? this.#waiting.shift() : this.#waiting.pop())?.();
+    await settle();
+  }
+}
+
+Deno.test("open() serves no grant that is revoked while it is read", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), {});
+  await settle();
+  await store.delete("alpha");
+  const changing = bed.runs.grantChanged("alpha");
+  await store.release();
+  await Promise.allSettled([opening, changing]);
+  assert(["gone", "not found"].includes(bed.get("/alpha")), bed.get("/alpha"));
+});
+
+Deno.test("open() serves the new grant that replaces one while it is read", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), {});
+  await settle();
+  await store.put(grant("alpha", { n: 2 }));
+  const changing = bed.runs.grantChanged("alpha");
+  await store.release();
+  await Promise.all([opening, changing]);
+  assert.equal(bed.get("/alpha"), '{"n":2}');
+});
+
+Deno.test("grantChanged() revives no run that ends meanwhile", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const owner = {};
+  const opening = bed.runs.open(request(), owner);
+  await store.release();
+  await opening;
+  const changing = bed.runs.grantChanged("alpha");
+  await settle();
+  await bed.runs.close(RUN, owner);
+  await store.release();
+  await changing;
+  assert.equal(bed.get("/alpha"), "gone");
+});
+
+Deno.test("grantChanged() believes the last of two readings, whichever ends first", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), {});
+  await store.release();
+  await opening;
+  const first = bed.runs.grantChanged("alpha");
+  await settle();
+  await store.delete("alpha");
+  const second = bed.runs.grantChanged("alpha");
+  await store.releaseOne("last");
+  await store.release();
+  await Promise.all([first, second]);
+  assert.equal(bed.get("/alpha"), "not found");
+});
+
+Deno.test("grantChanged() takes the old rights away before it reads", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), {});
+  await store.release();
+  await opening;
+  const changing = bed.runs.grantChanged("alpha");
+  assert.equal(bed.get("/alpha"), "gone");
+  await store.release();
+  await changing;
+});
+
+Deno.test("grantChanged() keeps a run that is resumed meanwhile", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), {});
+  await store.release();
+  await opening;
+  const changing = bed.runs.grantChanged("alpha");
+  await settle();
+  const resuming = bed.runs.open(request(), {});
+  await store.release();
+  await Promise.all([changing, resuming]);
+  assert.equal(bed.get("/alpha"), '{"n":1}');
+});
+
+Deno.test("open() makes a run anew that ends while it is resumed", async () => {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const [first, second] = [{}, {}];
+  const opening = bed.runs.open(request(), first);
+  await store.release();
+  await opening;
+  const resuming = bed.runs.open(request(), second);
+  await settle();
+  await bed.runs.close(RUN, second);
+  await store.release();
+  await resuming;
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.runs.names, bed.inUse],
+    ['{"n":1}', [RUN], ["loopback"]],
+  );
+});
