@@ -9,8 +9,7 @@
 // deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
 import { join } from "node:path";
-import { mintToken } from "$core/binding.ts";
-import { digestToken } from "$core/binding.ts";
+import { digestToken, mintToken } from "$core/binding.ts";
 import { systemClock } from "$core/clock.ts";
 import { ControlClient, type RunOpened } from "$core/control.ts";
 import { findPaths } from "$core/paths.ts";
@@ -244,11 +243,13 @@ async function benchWarm(
 ): Promise<void> {
   await using proxy = startProxy(home);
   await proxy.url;
+  const idle = await proxy.memory();
   using run = await openRun(home);
   const path = "/aws/process-credentials";
   const url = run.opened.endpointUrl + path;
   const answer = await rawAnswer(url, run.token);
-  const idle = await proxy.memory();
+  const first = await proxy.memory();
+  console.log(`      memory once the AWS SDK is loaded: ${show(first)} MB`);
   const answerFile = join(directory, "answer.http");
   await Deno.writeTextFile(answerFile, answer);
   await using plain = new Program([echo, answerFile]);

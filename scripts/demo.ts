@@ -143,7 +143,7 @@ async function demo(directory: string): Promise<void> {
     const server = await start(moat, ["simulate", "aws"], clean);
     return [server, `${server.url} (no AWS account is needed)`];
   });
-  const keys = sourceKeys(sts.notes());
+  const keys = await sourceKeys(sts.notes);
   const withKeys = { ...clean, ...keys, AWS_ENDPOINT_URL_STS: sts.url };
 
   await step("moat grant aws", async () => {
@@ -214,16 +214,21 @@ function identity(ran: RunResult): string {
   return arn;
 }
 
-/** The simulator tells its key as lines of a shell. */
-function sourceKeys(notes: string): Record<string, string> {
-  const find = (name: string) =>
-    new RegExp(`${name}=(\\S+)`).exec(notes)?.[1] ?? "";
-  const keys = {
-    AWS_ACCESS_KEY_ID: find("AWS_ACCESS_KEY_ID"),
-    AWS_SECRET_ACCESS_KEY: find("AWS_SECRET_ACCESS_KEY"),
-  };
-  check(!Object.values(keys).includes(""), "the simulator named no key", notes);
-  return keys;
+/** The simulator tells its key on stderr, as lines for a shell. */
+async function sourceKeys(
+  notes: () => string,
+): Promise<Record<string, string>> {
+  const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+  const find = (name: string): [string, string] => [
+    name,
+    new RegExp(`${name}=(\\S+)\n`).exec(notes())?.[1] ?? "",
+  ];
+  for (let i = 0; i < 100; i++) {
+    const keys = names.map(find);
+    if (keys.every(([, key]) => key)) return Object.fromEntries(keys);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new ScriptError("The demo failed: the simulator named no key");
 }
 
 function assignments(env: Record<string, string>): string[] {

@@ -86,7 +86,8 @@ async function tryEngine(
       ...[...prefix, "run", "--rm", "--network", "host", ...options],
       ...[...programs, ...more, IMAGE],
     ];
-    const close = async () => void await run([...prefix, "rmi", IMAGE]);
+    const close = async () =>
+      void await run([...prefix, "rmi", "--force", IMAGE]);
     const tried = made.code === 0
       ? await run([...command([]), "true"], { timeoutMs: 30_000 })
       : made;

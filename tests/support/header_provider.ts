@@ -29,6 +29,7 @@ export function headerProvider(options: HeaderProviderOptions = {}): Provider {
     aliases,
     description: `Injects a bearer token for ${host}`,
     grantFlags: [{ name: "token", value: "TEXT", summary: "the token" }],
+    grantExamples: [`moat grant ${name} --token TEXT`],
     conflictingEnv: [],
     grant({ name: grantName, flags }) {
       const token = flags["token"];

@@ -26,7 +26,10 @@ export function toBytes(text: string): Uint8Array<ArrayBuffer> {
 
 /** Connects to the address of a listener. */
 export function connectTo(address: Deno.Addr): Promise<Deno.Conn> {
-  if ("port" in address) return Deno.connect({ port: address.port });
+  if ("hostname" in address) {
+    const { hostname, port } = address;
+    return Deno.connect({ hostname, port });
+  }
   if ("path" in address) {
     return Deno.connect({ transport: "unix", path: address.path });
   }
