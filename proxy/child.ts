@@ -37,7 +37,9 @@ export async function runChild(
   output: Output,
 ): Promise<number> {
   const [program = "", ...args] = command;
-  let child: Deno.ChildProcess;
+  let child: Deno.ChildProcess | undefined;
+  // First, because a signal may come as soon as the command runs.
+  const stopForwarding = forwardSignals((signal) => child?.kill(signal));
   try {
     child = new Deno.Command(program, {
       args,
@@ -48,6 +50,7 @@ export async function runChild(
       stderr: "inherit",
     }).spawn();
   } catch (error) {
+    stopForwarding();
     const isMissing = error instanceof Deno.errors.NotFound;
     output.note(
       `moat: cannot run ${JSON.stringify(program)}: ${
@@ -56,20 +59,19 @@ export async function runChild(
     );
     return isMissing ? NOT_FOUND : CANNOT_EXECUTE;
   }
-  const stopForwarding = forwardSignals(child);
   const { code } = await child.status;
   stopForwarding();
   return code;
 }
 
-function forwardSignals(child: Deno.ChildProcess): () => void {
+function forwardSignals(kill: (signal: Deno.Signal) => void): () => void {
   const isTerminal = [Deno.stdin, Deno.stdout, Deno.stderr]
     .some((stream) => stream.isTerminal());
   const handlers = [...FORWARDED, ...FROM_TERMINAL].map((signal) => {
     const handler = () => {
       if (isTerminal && FROM_TERMINAL.includes(signal)) return;
       try {
-        child.kill(signal);
+        kill(signal);
       } catch {
         // It has just ended.
       }

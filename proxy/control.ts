@@ -8,6 +8,7 @@
 
 import { dirname } from "node:path";
 import * as v from "valibot";
+import { type Clock, sleep, systemClock } from "$core/clock.ts";
 import {
   type ControlMethods,
   type ProxyStatus,
@@ -47,6 +48,8 @@ const RequestSchema = v.strictObject({
   params: v.record(v.string(), v.unknown()),
 });
 
+const ACCEPT_PAUSE_MS = 50;
+
 /** What the control socket can do to the proxy. */
 export interface ControlTarget {
   /** The live runs. */
@@ -73,12 +76,14 @@ export interface ControlServer {
  *
  * @param path Where the socket is.
  * @param target What its requests act on.
+ * @param clock Paces new attempts after a failure to accept.
  * @returns The running server.
  * @throws {MoatError} `path-too-long`, or the directory is not private.
  */
 export async function serveControl(
   path: string,
   target: ControlTarget,
+  clock: Clock = systemClock,
 ): Promise<ControlServer> {
   checkSocketPath(path);
   await ensurePrivateDir(dirname(path));
@@ -87,7 +92,7 @@ export async function serveControl(
   const listener = Deno.listen({ transport: "unix", path });
   Deno.umask(mask);
   const open = new Set<Deno.UnixConn>();
-  const serving = acceptAll(listener, open, target);
+  const serving = acceptAll(listener, open, target, clock);
   return {
     get connections() {
       return open.size;
@@ -105,9 +110,10 @@ async function acceptAll(
   listener: Deno.UnixListener,
   open: Set<Deno.UnixConn>,
   target: ControlTarget,
+  clock: Clock,
 ): Promise<void> {
   const serving = new Set<Promise<void>>();
-  for await (const conn of listener) {
+  for await (const conn of connections(listener, clock)) {
     open.add(conn);
     const done = serveConnection(conn, target).finally(() => {
       open.delete(conn);
@@ -119,6 +125,22 @@ async function acceptAll(
     serving.add(done);
   }
   await Promise.all(serving);
+}
+
+/** Goes on after a failure to accept, such as too many open files. */
+async function* connections(
+  listener: Deno.UnixListener,
+  clock: Clock,
+): AsyncGenerator<Deno.UnixConn> {
+  for (;;) {
+    try {
+      yield await listener.accept();
+    } catch (error) {
+      if (error instanceof Deno.errors.BadResource) return;
+      if (error instanceof Deno.errors.Interrupted) return;
+      await sleep(clock, ACCEPT_PAUSE_MS);
+    }
+  }
 }
 
 async function serveConnection(

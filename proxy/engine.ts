@@ -25,7 +25,7 @@ export interface EngineRun {
   readonly tail: readonly string[];
   /** The value of the last `--network`; undefined for the engine's default. */
   readonly network: string | undefined;
-  /** Names of variables that the user sets for the container. */
+  /** Names of variables that the user sets for the container; podman takes `NAME*`, too. */
   readonly envNames: readonly string[];
   /** Files of variables that the user names. */
   readonly envFiles: readonly string[];
@@ -108,10 +108,16 @@ export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
   if (verb !== "run") throw notRun(engine, argv.slice(verbAt, runAt + 1));
   const tail = argv.slice(runAt + 1);
   const options = parseOptions(tail);
-  if (!FALSE.includes(last(options, ["--detach", "-d"]) ?? "false")) {
+  if (isOn(options, ["--detach", "-d"])) {
     throw usageError(
       `Cannot run ${engine} run with --detach: the credentials would end with moat run`,
       "leave -d out",
+    );
+  }
+  if (isOn(options, ["--env-host"])) {
+    throw usageError(
+      `Cannot run ${engine} run with --env-host: it would carry this host's own credentials into the container`,
+      "pass single variables with --env NAME",
     );
   }
   return {
@@ -206,6 +212,10 @@ function last(
   names: readonly string[],
 ): string | undefined {
   return values(options, names).at(-1);
+}
+
+function isOn(options: readonly Option[], names: readonly string[]): boolean {
+  return !FALSE.includes(last(options, names) ?? "false");
 }
 
 /** Why some verbs cannot be bound. */

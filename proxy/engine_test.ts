@@ -256,6 +256,16 @@ for (const options of DETACHED) {
   });
 }
 
+for (const option of ["--env-host", "--env-host=true"]) {
+  Deno.test(`parseEngineRun() refuses ${option}, which carries the host's keys in`, () => {
+    assert.match(failure(`podman run ${option} img`), /with --env-host: /);
+  });
+}
+
+Deno.test("parseEngineRun() takes --env-host=false", () => {
+  assert.equal(parse("podman run --env-host=false img").tail.at(-1), "img");
+});
+
 Deno.test("parseEngineRun() takes -d behind the image as the container's own", () => {
   assert.deepEqual(parse("docker run img -d").tail, ["img", "-d"]);
 });
@@ -372,7 +382,9 @@ for (const engine of ["docker", "podman"]) {
     `parseEngineRun() knows which options of ${engine} run take a value`,
     async () => {
       const options = (await helpOf(engine, "run")).filter(({ name }) =>
-        name !== "--detach" && !/^--net(work)?$/.test(name)
+        // Refused, or what is looked for below.
+        !["--detach", "--env-host"].includes(name) &&
+        !/^--net(work)?$/.test(name)
       );
       const wrong = options.filter(({ name, isSwitch }) => {
         const parsed = parse(`${engine} run ${name} --network=x img`);

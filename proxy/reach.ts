@@ -142,12 +142,22 @@ async function inspectGateway(
   }
   const gateways = [found?.IPAM?.Config, found?.subnets].flat()
     .map((subnet) => subnet?.Gateway ?? subnet?.gateway ?? "");
+  // A dockerd that has just made its default bridge names no gateway for it.
+  const bridge = found?.Options?.["com.docker.network.bridge.name"];
+  if (bridge) gateways.push(...addressesOf(bridge));
   const address = gateways.find((gateway) => isIP(gateway) === 4) ??
     gateways.find((gateway) => isIP(gateway) === 6);
   if (!address || isUnspecified(address)) {
     throw noWay(run, `the network "${network}" has no gateway`);
   }
   return address;
+}
+
+/** The addresses of one of this host's interfaces. */
+function addressesOf(name: string): string[] {
+  return Deno.networkInterfaces()
+    .filter((found) => found.name === name)
+    .map((found) => found.address);
 }
 
 function parseInspection(text: string): NetworkInspection[] {

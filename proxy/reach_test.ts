@@ -31,6 +31,8 @@ const DOCKER: Engine = {
     }],
     six: [{ IPAM: { Config: [{ Gateway: "fd01::1" }] } }],
     private: [{ IPAM: { Config: [{ Gateway: "172.21.0.1" }] } }],
+    fresh: [{ Options: { "com.docker.network.bridge.name": "lo" } }],
+    gone: [{ Options: { "com.docker.network.bridge.name": "no-such0" } }],
     bare: [{ Driver: "bridge", IPAM: { Config: [{ Subnet: "10.1.0.0/16" }] } }],
     vlan: [{ Driver: "macvlan", IPAM: { Config: [{ Gateway: "10.0.0.1" }] } }],
   },
@@ -96,6 +98,7 @@ const REACHED: { line: string; engine?: Engine; expect: unknown }[] = [
     expect: gateway("172.20.0.1"),
   },
   { line: "docker run --network private img", expect: gateway("172.21.0.1") },
+  { line: "docker run --network fresh img", expect: gateway("127.0.0.1") },
   { line: "docker run --network six img", expect: gateway("fd01::1") },
   { line: "docker run --network host img", engine: {}, expect: LOOPBACK },
   { line: "podman run --network host img", engine: {}, expect: LOOPBACK },
@@ -190,6 +193,10 @@ const REFUSED: { line: string; engine?: Engine; expect: RegExp }[] = [
   {
     line: "docker run --network bare img",
     expect: /^usage: .*"bare" has no gateway/,
+  },
+  {
+    line: "docker run --network gone img",
+    expect: /^usage: .*"gone" has no gateway/,
   },
   { line: "docker run --network other img", expect: /^engine-failed: / },
   { line: "docker run img", engine: {}, expect: /^engine-failed: / },

@@ -99,11 +99,21 @@ async function markedDirectory(
  */
 export async function sweepRuns(paths: Paths): Promise<void> {
   for (const name of await namesBelow(paths.runs)) {
-    if (!RUN_NAME.test(name)) continue;
-    const root = runDirectory(paths, name);
-    if (await isOwned(root)) continue;
-    await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+    if (RUN_NAME.test(name)) await removeOrphan(paths, name);
   }
+}
+
+/**
+ * Removes the directory of a run, unless its `moat run` is alive, which does
+ * so itself.
+ *
+ * @param paths Where runs are.
+ * @param run Its name.
+ */
+export async function removeOrphan(paths: Paths, run: string): Promise<void> {
+  const root = runDirectory(paths, run);
+  if (await isOwned(root)) return;
+  await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
 }
 
 async function namesBelow(directory: string): Promise<string[]> {

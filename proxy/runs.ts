@@ -15,7 +15,7 @@ import type { ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
 import { type BindingTable, collectRoutes, LiveBinding } from "./bindings.ts";
 import type { Listeners } from "./listeners.ts";
-import { runDirectory } from "./run_files.ts";
+import { removeOrphan } from "./run_files.ts";
 
 /** How long a run outlives its connection, for a `moat run` that reconnects. */
 const GRACE_MS = 5000;
@@ -268,9 +268,12 @@ export class Runs {
         platform.log.error("cleanup-failed", { provider: provider.name, code });
       }
     }
-    await Deno.remove(runDirectory(platform.paths, request.run), {
-      recursive: true,
-    }).catch(() => {/* moat run has removed it already */});
+    await removeOrphan(platform.paths, request.run).catch((error) =>
+      platform.log.warn("files-left", {
+        run: request.run,
+        code: toMoatError(error).code,
+      })
+    );
     platform.audit.recordSoon("unbound", { binding: binding.name });
     platform.log.info("run-ended", { run: request.run });
     if (this.#runs.size === 0) this.#options.onIdle();

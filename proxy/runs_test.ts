@@ -6,6 +6,7 @@ import type { Grant } from "$core/grant.ts";
 import { Answer, createRegistry, type Provider } from "$core/provider.ts";
 import { createMemoryStore } from "$core/store/memory.ts";
 import type { Store } from "$core/store/store.ts";
+import { eventually } from "../tests/support/eventually.ts";
 import { settle } from "../tests/support/fake_clock.ts";
 import { fakePlatform } from "../tests/support/fake_platform.ts";
 import { headerProvider } from "../tests/support/header_provider.ts";
@@ -15,7 +16,7 @@ import {
   tempHome,
 } from "../tests/support/temp_home.ts";
 import { BindingTable } from "./bindings.ts";
-import { createRunFiles } from "./run_files.ts";
+import { runDirectory } from "./run_files.ts";
 import { Runs, type RunsOptions } from "./runs.ts";
 
 const RUN = "abcdefghij";
@@ -95,7 +96,12 @@ class Bed {
     return answer instanceof Answer ? answer.body : "not found";
   }
 
-  /** Audit events and log lines, without fields. */
+  /** Waits until a run has ended wholly, its files included. */
+  async ended(): Promise<void> {
+    await eventually("the end of a run", () => this.events.includes("unbound"));
+  }
+
+  /** Audit events, without fields. */
   get events(): string[] {
     return this.platform.events.map(({ event }) => event);
   }
@@ -300,15 +306,14 @@ Deno.test("close() tells of idleness only with the last run", async () => {
   assert.equal(bed.idles, 1);
 });
 
-Deno.test("close() removes the run's files", async () => {
+Deno.test("close() removes the files of a command that is gone", async () => {
   await using home = await tempHome();
   const bed = new Bed(home);
   const owner = {};
-  const files = await createRunFiles(home.paths, RUN);
+  await Deno.mkdir(runDirectory(home.paths, RUN), { recursive: true });
   await bed.runs.open(request(), owner);
   await bed.runs.close(RUN, owner);
   assert.deepEqual(await namesIn(home.paths.runs), []);
-  await files.remove();
 });
 
 Deno.test("close() releases what every provider holds", async () => {
@@ -348,6 +353,7 @@ Deno.test("disconnected() leaves a run five seconds", async () => {
   assert.equal(bed.get("/alpha"), '{"n":1}');
   await bed.platform.clock.advance(1);
   assert.deepEqual([bed.get("/alpha"), bed.inUse], ["gone", []]);
+  await bed.ended();
 });
 
 Deno.test("disconnected() ends only the runs of that connection", async () => {
@@ -359,6 +365,7 @@ Deno.test("disconnected() ends only the runs of that connection", async () => {
   bed.runs.disconnected(owner);
   await bed.platform.clock.advance(5000);
   assert.deepEqual(bed.runs.names, [other.run]);
+  await bed.ended();
 });
 
 Deno.test("open() within the grace saves a run", async () => {
@@ -378,6 +385,7 @@ Deno.test("open() after the grace makes the run anew", async () => {
   await bed.runs.open(request(), owner);
   bed.runs.disconnected(owner);
   await bed.platform.clock.advance(5000);
+  await bed.ended();
   await bed.runs.open(request(), owner);
   assert.deepEqual(
     [bed.get("/alpha"), bed.inUse],

@@ -282,6 +282,7 @@ for (const { command, error } of REFUSED) {
 const WARNED: readonly { options: string[]; name: string }[] = [
   { options: ["-e", "AWS_ACCESS_KEY_ID"], name: "AWS_ACCESS_KEY_ID" },
   { options: ["-eAWS_ACCESS_KEY_ID=AKIA"], name: "AWS_ACCESS_KEY_ID" },
+  { options: ["-e", "AWS_ACC*"], name: "AWS_ACCESS_KEY_ID" },
   { options: ["--env", "AWS_PROFILE=mine"], name: "AWS_PROFILE" },
   { options: ["--env=AWS_SESSION_TOKEN=x"], name: "AWS_SESSION_TOKEN" },
   { options: ["-ite", "AWS_CONFIG_FILE=/x"], name: "AWS_CONFIG_FILE" },

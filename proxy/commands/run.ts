@@ -114,13 +114,20 @@ async function warnOfConflicts(
   { output }: CommandContext,
 ): Promise<void> {
   const fromFiles = await Promise.all(container.envFiles.map(namesIn));
-  const names = new Set([...container.envNames, ...fromFiles.flat()]);
-  for (const name of names) {
-    if (!opened.conflictingEnv.includes(name)) continue;
+  const given = [...container.envNames, ...fromFiles.flat()];
+  for (const name of opened.conflictingEnv) {
+    if (!given.some((pattern) => matchesName(pattern, name))) continue;
     output.warn(
       `${name} is set for the container and overrides moat's credentials; leave it out`,
     );
   }
+}
+
+/** podman passes on all variables that begin with what is before a `*`. */
+function matchesName(pattern: string, name: string): boolean {
+  return pattern.endsWith("*")
+    ? name.startsWith(pattern.slice(0, -1))
+    : name === pattern;
 }
 
 /** A file that cannot be read is the engine's to complain about. */
