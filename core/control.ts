@@ -86,10 +86,19 @@ export interface ControlMethods {
 /** An answer takes longer only if the proxy hangs. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
+/** How an error travels. */
+interface ErrorLine {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
 interface Reply {
   readonly id: number;
+  /** Not a reply: something that the client should know meanwhile. */
+  readonly notice?: ErrorLine;
   readonly result?: unknown;
-  readonly error?: { code: string; message: string; hint?: string };
+  readonly error?: ErrorLine;
 }
 
 /** One connection to the control socket. */
@@ -98,6 +107,8 @@ export class ControlClient {
   readonly #clock: Clock;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
   #lastId = 0;
+  /** Told what goes wrong meanwhile, such as a session that cannot be had. */
+  onNotice: ((error: MoatError) => void) | undefined;
   /** Settles when the proxy or we closed the connection. */
   readonly closed: Promise<void>;
 
@@ -209,10 +220,10 @@ export class ControlClient {
   }
 
   #settle(reply: Reply): void {
+    if (reply.notice) return this.onNotice?.(fromLine(reply.notice));
     const waiting = this.#waiting.get(reply.id);
     if (!reply.error) return waiting?.resolve(reply.result);
-    const { code, message, hint } = reply.error;
-    waiting?.reject(new MoatError(code, message, hint ? { hint } : {}));
+    waiting?.reject(fromLine(reply.error));
   }
 }
 
@@ -238,6 +249,10 @@ export async function* readLines(
     yield* lines;
     if (text.length > MAX_LINE_BYTES) throw new RangeError("line too long");
   }
+}
+
+function fromLine({ code, message, hint }: ErrorLine): MoatError {
+  return new MoatError(code, message, hint ? { hint } : {});
 }
 
 function lost(cause?: unknown): MoatError {

@@ -121,7 +121,7 @@ async function writeNew(
  * @param bytes What to write at its position.
  */
 export async function writeAll(
-  file: Deno.FsFile,
+  file: { write(bytes: Uint8Array): Promise<number> },
   bytes: Uint8Array,
 ): Promise<void> {
   for (let done = 0; done < bytes.length;) {

@@ -32,7 +32,11 @@ export function askEngine(run: EngineRun): AskEngine {
       `Cannot ask ${run.engine} about its networks: ${
         reason || `exit ${code}`
       }`,
-      { hint: `try ${run.engine} ${args.join(" ")}` },
+      {
+        hint: `${
+          [...run.prefix, ...args.slice(0, 1)].join(" ")
+        } must work first: is the engine running, and may you use it?`,
+      },
     );
   };
 }

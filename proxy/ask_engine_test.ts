@@ -31,7 +31,12 @@ Deno.test("askEngine() quotes the last line of a failure", async () => {
   await assert.rejects(ask("echo first >&2; echo last >&2; exit 3"), {
     code: "engine-failed",
     message: "Cannot ask docker about its networks: last",
-    hint: "try docker info",
+  });
+});
+
+Deno.test("askEngine() hints at the command with the user's own options", async () => {
+  await assert.rejects(ask("exit 3", "-H tcp://h:1"), {
+    hint: /docker -H tcp:\/\/h:1 info must work first/,
   });
 });
 

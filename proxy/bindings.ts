@@ -39,12 +39,17 @@ export class BindingTable {
     this.#byDigest.set(tokenDigest, live);
   }
 
-  /** Removes a binding: its token stops at once, also on open connections. */
-  remove(binding: Binding): void {
+  /**
+   * Removes a binding: its token stops at once, also on open connections.
+   *
+   * @returns What was removed.
+   */
+  remove(binding: Binding): LiveBinding | undefined {
     const live = this.#byDigest.get(binding.tokenDigest);
-    if (!live) return;
+    if (!live) return undefined;
     live.isLive = false;
     this.#byDigest.delete(binding.tokenDigest);
+    return live;
   }
 
   /**
@@ -79,8 +84,8 @@ export function collectRoutes(
           "endpoint-conflict",
           `Cannot bind ${
             binding.grants.join(" and ")
-          } together: both serve ${path}`,
-          { hint: "use one grant of each provider in a run" },
+          } together: wanted one grant of each provider`,
+          { hint: "use one run for each of them" },
         );
       }
       routes.set(path, handler);

@@ -68,6 +68,6 @@ Deno.test("collectRoutes() refuses two handlers for one path", () => {
   endpoints.get("/a", handler);
   assert.throws(() => endpoints.get("/a", handler), {
     code: "endpoint-conflict",
-    message: "Cannot bind a and b together: both serve /a",
+    message: "Cannot bind a and b together: wanted one grant of each provider",
   });
 });

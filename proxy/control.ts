@@ -14,11 +14,11 @@ import {
   type ProxyStatus,
   readLines,
 } from "$core/control.ts";
-import { toMoatError, usageError } from "$core/errors.ts";
-import { ensurePrivateDir } from "$core/files.ts";
+import { type MoatError, toMoatError, usageError } from "$core/errors.ts";
+import { ensurePrivateDir, writeAll } from "$core/files.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import { RUN_NAME } from "./run_files.ts";
-import type { Runs } from "./runs.ts";
+import type { RunOwner, Runs } from "./runs.ts";
 
 const RunOpenSchema = v.strictObject({
   run: v.pipe(v.string(), v.regex(RUN_NAME)),
@@ -115,10 +115,11 @@ async function acceptAll(
   const serving = new Set<Promise<void>>();
   for await (const conn of connections(listener, clock)) {
     open.add(conn);
-    const done = serveConnection(conn, target).finally(() => {
+    const client = new Client(conn);
+    const done = serveConnection(conn, client, target).finally(() => {
       open.delete(conn);
       closeQuietly(conn);
-      target.runs.disconnected(conn);
+      target.runs.disconnected(client);
       target.onDisconnect?.();
       serving.delete(done);
     });
@@ -143,15 +144,35 @@ async function* connections(
   }
 }
 
+/** A connected client: its runs live as long as the connection. */
+class Client implements RunOwner {
+  readonly #conn: Deno.UnixConn;
+  #sent: Promise<void> = Promise.resolve();
+
+  constructor(conn: Deno.UnixConn) {
+    this.#conn = conn;
+  }
+
+  /** Writes one line, after those before it. */
+  send(message: unknown): Promise<void> {
+    const bytes = new TextEncoder().encode(JSON.stringify(message) + "\n");
+    return this.#sent = this.#sent.then(() => writeAll(this.#conn, bytes));
+  }
+
+  notify({ code, message, hint }: MoatError): void {
+    this.send({ notice: { code, message, ...(hint && { hint }) } })
+      .catch(() => {/* it has gone */});
+  }
+}
+
 async function serveConnection(
   conn: Deno.UnixConn,
+  client: Client,
   target: ControlTarget,
 ): Promise<void> {
   try {
     for await (const line of readLines(conn)) {
-      const reply = JSON.stringify(await answer(line, conn, target)) + "\n";
-      let rest = new TextEncoder().encode(reply);
-      while (rest.length > 0) rest = rest.subarray(await conn.write(rest));
+      await client.send(await answer(line, client, target));
     }
   } catch {
     // A client that breaks off ends like one that closes.
@@ -160,14 +181,14 @@ async function serveConnection(
 
 async function answer(
   line: string,
-  conn: Deno.UnixConn,
+  client: Client,
   target: ControlTarget,
 ): Promise<unknown> {
   let id = 0;
   try {
     const request = v.parse(RequestSchema, JSON.parse(line));
     id = request.id;
-    const result = await call(request.method, request.params, conn, target);
+    const result = await call(request.method, request.params, client, target);
     return { id, result };
   } catch (thrown) {
     const error = thrown instanceof v.ValiError || thrown instanceof SyntaxError
@@ -184,7 +205,7 @@ async function answer(
 function call(
   method: string,
   params: Record<string, unknown>,
-  conn: Deno.UnixConn,
+  client: Client,
   target: ControlTarget,
 ): Promise<unknown> {
   const methods: {
@@ -193,10 +214,10 @@ function call(
     "run-open": () =>
       target.runs.open(
         v.parse(RunOpenSchema, params) as ControlMethods["run-open"]["params"],
-        conn,
+        client,
       ),
     "run-close": async () => {
-      await target.runs.close(v.parse(RunCloseSchema, params).run, conn);
+      await target.runs.close(v.parse(RunCloseSchema, params).run, client);
       return {};
     },
     "grant-changed": async () => ({

@@ -98,7 +98,7 @@ interface Option {
  * @throws {MoatError} `usage` for a command of an engine that cannot be bound.
  */
 export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
-  refuseSudo(argv);
+  refuseWrapper(argv);
   const engine = basename(argv[0] ?? "");
   if (engine !== "docker" && engine !== "podman") return undefined;
   const verbAt = skipGlobals(engine, argv);
@@ -237,13 +237,18 @@ function notRun(engine: EngineName, verbs: readonly string[]) {
   );
 }
 
-/** sudo would strip what we set. */
-function refuseSudo(argv: readonly string[]): void {
-  if (basename(argv[0] ?? "") !== "sudo") return;
-  const engine = argv.find((word) => /(^|\/)(docker|podman)$/.test(word));
-  if (!engine) return;
+/** Programs that start another one, so that moat would not see the engine. */
+const WRAPPERS = ["sudo", "env", "nice", "nohup", "time", "timeout"];
+
+/** A container behind a wrapper would get nothing, and nobody would be told. */
+function refuseWrapper(argv: readonly string[]): void {
+  const wrapper = basename(argv[0] ?? "");
+  if (!WRAPPERS.includes(wrapper)) return;
+  const at = argv.findIndex((word) => /(^|\/)(docker|podman)$/.test(word));
+  if (at < 0) return;
+  const engine = basename(argv[at] ?? "");
   throw usageError(
-    `Cannot bind ${basename(engine)} behind sudo: it would lose what moat sets`,
-    `sudo moat run --grant NAME -- ${basename(engine)} run …`,
+    `Cannot bind ${engine} behind ${wrapper}: moat must start it itself`,
+    `${wrapper} moat run --grant NAME -- ${engine} run …`,
   );
 }

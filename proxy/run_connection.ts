@@ -84,6 +84,7 @@ export class RunConnection {
     for (;;) {
       try {
         const client = await connectOrStart(context);
+        client.onNotice = (error) => warn(context, error);
         const opened = await openOn(client, request);
         return new RunConnection(context, request, client, opened);
       } catch (thrown) {
@@ -174,6 +175,11 @@ async function openOn(
     client.close();
     throw error;
   }
+}
+
+/** The command is running already: its own error comes later, and knows less. */
+function warn({ output }: CommandContext, { message, hint }: MoatError): void {
+  output.warn(hint ? `${message}; ${hint}` : message);
 }
 
 function notReached(cause: MoatError): MoatError {

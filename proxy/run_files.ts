@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import type { Paths } from "$core/paths.ts";
-import { ensurePrivateDir } from "$core/files.ts";
+import { ensurePrivateDir, storageError } from "$core/files.ts";
 import type { MountedFile } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
 
@@ -75,7 +75,9 @@ async function markedDirectory(
   unnamed: string,
   root: string,
 ): Promise<Deno.FsFile> {
-  await Deno.mkdir(unnamed, { mode: 0o700 });
+  await Deno.mkdir(unnamed, { mode: 0o700 }).catch((error) => {
+    throw storageError("make the directory", unnamed, error);
+  });
   const lock = await Deno.open(join(unnamed, OWNER_LOCK), {
     write: true,
     createNew: true,

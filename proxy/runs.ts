@@ -11,7 +11,7 @@ import type { RunOpened, RunRequest } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
-import type { ProviderRegistry } from "$core/provider.ts";
+import { errorAnswer, type ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
 import { type BindingTable, collectRoutes, LiveBinding } from "./bindings.ts";
 import type { Listeners } from "./listeners.ts";
@@ -20,11 +20,23 @@ import { removeOrphan } from "./run_files.ts";
 /** How long a run outlives its connection, for a `moat run` that reconnects. */
 const GRACE_MS = 5000;
 
+/** The connection that keeps a run alive. */
+export interface RunOwner {
+  /** Tells what goes wrong meanwhile. */
+  notify?(error: MoatError): void;
+}
+
+/** What a client of a revoked grant is told. */
+const GRANT_GONE = errorAnswer(
+  403,
+  "grant-gone",
+  "The grant behind this endpoint was revoked or cannot be read",
+);
+
 interface Run {
   readonly request: RunRequest;
   readonly binding: Binding;
-  /** The connection that keeps it alive. */
-  owner: object | undefined;
+  owner: RunOwner | undefined;
   cancelGrace: () => void;
   releaseListener: () => void;
 }
@@ -74,7 +86,7 @@ export class Runs {
    * @throws {MoatError} If a grant is missing or cannot be read, or grants
    * conflict; `proxy-stopping` after {@link stop}.
    */
-  async open(request: RunRequest, owner: object): Promise<RunOpened> {
+  async open(request: RunRequest, owner: RunOwner): Promise<RunOpened> {
     this.#adopt(request, owner);
     const { platform, listeners, bindings } = this.#options;
     const changes = this.#changes;
@@ -108,12 +120,12 @@ export class Runs {
       run: request.run,
       grants: binding.grants,
     });
-    this.#prefetch(grants, binding);
+    this.#prefetch(grants, run);
     return this.#describe(request, grants, reached.url);
   }
 
   /** From now on the new connection keeps a run that is resumed alive. */
-  #adopt(request: RunRequest, owner: object): Run | undefined {
+  #adopt(request: RunRequest, owner: RunOwner): Run | undefined {
     if (this.#isStopping) throw stopping();
     const run = this.#runs.get(request.run);
     if (!run) return undefined;
@@ -135,7 +147,7 @@ export class Runs {
   }
 
   /** Starts the grace of all runs that a closed connection kept alive. */
-  disconnected(owner: object): void {
+  disconnected(owner: RunOwner): void {
     for (const run of this.#runs.values()) {
       if (run.owner !== owner) continue;
       run.owner = undefined;
@@ -147,7 +159,7 @@ export class Runs {
   }
 
   /** Ends a run at once: its `moat run` says that the command is over. */
-  async close(name: string, owner: object): Promise<void> {
+  async close(name: string, owner: RunOwner): Promise<void> {
     const run = this.#runs.get(name);
     if (run?.owner === owner) await this.#end(run);
   }
@@ -166,19 +178,22 @@ export class Runs {
   async #renew(run: Run): Promise<void> {
     const { bindings } = this.#options;
     // Off first: whatever fails below, the old rights must not last.
-    bindings.remove(run.binding);
+    const old = bindings.remove(run.binding);
     let changes: number;
     let live: LiveBinding;
     do {
       changes = this.#changes;
-      live = await this.#rebind(run.binding);
+      live = await this.#rebind(run.binding, [...old?.routes.keys() ?? []]);
     } while (changes !== this.#changes);
     // It may have ended meanwhile.
     if (this.#runs.get(run.request.run) === run) bindings.set(live);
   }
 
-  /** A binding with the grants that are still there; the others answer 404. */
-  async #rebind(binding: Binding): Promise<LiveBinding> {
+  /** A binding with the grants that are still there; the others' paths refuse. */
+  async #rebind(
+    binding: Binding,
+    paths: readonly string[],
+  ): Promise<LiveBinding> {
     const { store, platform } = this.#options;
     const grants: Grant[] = [];
     for (const name of binding.grants) {
@@ -189,7 +204,7 @@ export class Runs {
         platform.log.warn("grant-gone", { binding: binding.name, name, code });
       }
     }
-    return this.#bind(binding, grants);
+    return this.#bind(binding, grants, paths);
   }
 
   async #load(names: readonly string[]): Promise<Grant[]> {
@@ -203,10 +218,17 @@ export class Runs {
     return await Promise.all(names.map((name) => store.get(name)));
   }
 
-  #bind(binding: Binding, grants: readonly Grant[]): LiveBinding {
+  #bind(
+    binding: Binding,
+    grants: readonly Grant[],
+    oldPaths: readonly string[] = [],
+  ): LiveBinding {
     const { endpoints, routes } = collectRoutes(binding);
     for (const grant of grants) {
       this.#provider(grant).registerEndpoints(endpoints, grant);
+    }
+    for (const path of oldPaths) {
+      if (!routes.has(path)) routes.set(path, () => GRANT_GONE);
     }
     return new LiveBinding(binding, routes);
   }
@@ -242,13 +264,15 @@ export class Runs {
   }
 
   /** The client has not started yet: use the time. A failure shows when it asks. */
-  #prefetch(grants: readonly Grant[], binding: Binding): void {
+  #prefetch(grants: readonly Grant[], run: Run): void {
     for (const grant of grants) {
-      this.#provider(grant).prefetch?.(grant, binding).catch((error) => {
+      this.#provider(grant).prefetch?.(grant, run.binding).catch((thrown) => {
+        const error = toMoatError(thrown);
         this.#options.platform.log.warn("prefetch-failed", {
           grant: grant.name,
-          code: toMoatError(error).code,
+          code: error.code,
         });
+        run.owner?.notify?.(error);
       });
     }
   }

@@ -93,7 +93,8 @@ class Bed {
     const live = this.bindings.find(token);
     if (!live) return "gone";
     const answer = live.routes.get(path)?.({ binding: live.binding });
-    return answer instanceof Answer ? answer.body : "not found";
+    if (!(answer instanceof Answer)) return "not found";
+    return answer.status === 403 ? "refused" : answer.body;
   }
 
   /** Waits until a run has ended wholly, its files included. */
@@ -410,7 +411,7 @@ Deno.test("grantChanged() stops a revoked grant, and leaves the others", async (
   await bed.runs.open(request({ grants: ["alpha", "beta"] }), {});
   await bed.store.delete("alpha");
   await bed.runs.grantChanged("alpha");
-  assert.deepEqual([bed.get("/alpha"), bed.get("/beta")], ["not found", "{}"]);
+  assert.deepEqual([bed.get("/alpha"), bed.get("/beta")], ["refused", "{}"]);
 });
 
 Deno.test("grantChanged() takes the new settings of a grant", async () => {
@@ -475,7 +476,7 @@ Deno.test("grantChanged() serves nothing of a grant that cannot be read", async 
   await bed.runs.grantChanged("alpha");
   const line = bed.platform.lines.find(({ event }) => event === "grant-gone");
   assert.deepEqual([bed.get("/alpha"), line?.fields["code"]], [
-    "not found",
+    "refused",
     "grant-damaged",
   ]);
 });
@@ -566,7 +567,7 @@ Deno.test("grantChanged() believes the last of two readings, whichever ends firs
   await store.releaseOne("last");
   await store.release();
   await Promise.all([first, second]);
-  assert.equal(bed.get("/alpha"), "not found");
+  assert.equal(bed.get("/alpha"), "refused");
 });
 
 Deno.test("grantChanged() takes the old rights away before it reads", async () => {

@@ -5,13 +5,16 @@
  * @module
  */
 
-import { join } from "node:path";
-import { exists, run } from "./process.ts";
+import { basename, join } from "node:path";
+import { type CleanOptions, runClean } from "./demo_process.ts";
+import { exists, type RunResult } from "./process.ts";
 
 /** Overrides the search: a path of an engine, or `none`. */
 const ENGINE_VARIABLE = "MOAT_DEMO_ENGINE";
 
-const IMAGE = "localhost/moat-demo:1";
+/** What tells an engine where its storage, its daemon and its settings are. */
+const ENGINE_ENVIRONMENT =
+  /^(PATH|HOME|TMPDIR|DBUS_SESSION_BUS_ADDRESS|(XDG|DOCKER|CONTAINERS?|PODMAN|STORAGE)_.+)$/;
 
 /** Read-only, so that the image needs no download. */
 const MOUNTED = [
@@ -26,6 +29,9 @@ const FOLDERS = ["usr", "etc/ssl", "etc/alternatives", "tmp", "proc", "sys"];
 /** Links of a merged /usr, as on Debian and Fedora. */
 const LINKS = ["bin", "sbin", "lib", "lib32", "lib64"];
 
+/** Where a container sees moat. */
+export const MOAT_IN_CONTAINER = "/opt/moat";
+
 /**
  * Options that make an engine work where limits may not be raised, such as in
  * a virtual machine without systemd; tried after none at all.
@@ -38,75 +44,190 @@ const FALLBACKS: Record<string, [globals: string[], options: string[]]> = {
   docker: [[], ["--ulimit", "nofile=1024:1024"]],
 };
 
-/** An engine that runs containers here. */
-export interface DemoEngine {
+/** The longest line about an engine. */
+const REASON_COLUMNS = 76;
+
+/** The demo that looks for an engine. */
+export interface EngineUser {
+  /** A private directory with a unique name, which becomes the image's tag. */
+  readonly directory: string;
+  /** The executable that the containers need. */
+  readonly moat: string;
+  /** The user's whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Ends the search. */
+  readonly signal: AbortSignal;
+}
+
+/** What came of the search. */
+export interface EngineFound {
+  readonly engine?: DemoEngine;
+  /** One line for each engine that does not work. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * The variables that an engine needs of its user; all commands of the demo's
+ * engine get these and no others.
+ *
+ * @param env The user's environment.
+ * @returns A part of it.
+ */
+export function engineEnv(
+  env: Readonly<Record<string, string>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => ENGINE_ENVIRONMENT.test(name)),
+  );
+}
+
+/**
+ * Makes one line of what a failing program printed: its last one that says
+ * something, cut after a word.
+ *
+ * @param text Such as stderr.
+ * @param columns The most characters.
+ * @returns The line; empty if there is none.
+ */
+export function oneLine(text: string, columns: number): string {
+  const lines = text.trim().split("\n").map((line) => line.trim())
+    .filter((line) => line && !/^(hint:|See |Run )/.test(line));
+  const line = (lines.at(-1) ?? "").replace(/^error: /i, "");
+  if (line.length <= columns) return line;
+  return `${line.slice(0, columns - 1).replace(/\s+\S*$/, "")} …`
+    .slice(0, columns);
+}
+
+/** An engine that runs containers here; disposing leaves nothing of ours in it. */
+export class DemoEngine implements AsyncDisposable {
   /** For people, such as `podman 4.3.1`. */
   readonly label: string;
+  readonly #prefix: readonly string[];
+  readonly #options: readonly string[];
+  readonly #image: string;
+  readonly #env: Readonly<Record<string, string>>;
+
+  /**
+   * @param label For people.
+   * @param prefix The engine and its global options.
+   * @param options Those of `run`.
+   * @param user Whose engine.
+   */
+  constructor(
+    label: string,
+    prefix: readonly string[],
+    options: readonly string[],
+    user: EngineUser,
+  ) {
+    this.label = label;
+    this.#prefix = prefix;
+    this.#options = options;
+    this.#env = engineEnv(user.env);
+    const tag = basename(user.directory).replace(/^moat-demo-/, "");
+    this.#image = `localhost/moat-demo:${tag}`;
+  }
+
   /** The command line up to the container's own command. */
-  command(options: readonly string[]): readonly string[];
-  /** Removes the image. */
-  close(): Promise<void>;
+  command(options: readonly string[]): readonly string[] {
+    const host = ["--rm", "--network", "host", "--stop-timeout", "0"];
+    const all = [...host, ...this.#options, ...options];
+    return [...this.#prefix, "run", ...all, this.#image];
+  }
+
+  /** Imports the image and runs moat in it. */
+  async tryOut(archive: string, signal: AbortSignal): Promise<RunResult> {
+    const options = { env: this.#env, signal };
+    const source = [...this.#prefix, "import", archive, this.#image];
+    const made = await runClean(source, options);
+    if (made.code !== 0) return made;
+    const probe = [...this.command([]), MOAT_IN_CONTAINER, "--version"];
+    return await runClean(probe, { ...options, timeoutMs: 30_000 });
+  }
+
+  /** The ids of all containers of the image, also of those that ended. */
+  async containers(): Promise<string[]> {
+    const filter = `ancestor=${this.#image}`;
+    return words(await this.#ask("ps", "--all", "--quiet", "--filter", filter));
+  }
+
+  /** Whether the engine still has the image. */
+  async hasImage(): Promise<boolean> {
+    return words(await this.#ask("images", "--quiet", this.#image)).length > 0;
+  }
+
+  /** Removes containers and image. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const left = await this.containers();
+    if (left.length > 0) await this.#ask("rm", "--force", ...left);
+    await this.#ask("rmi", "--force", this.#image);
+  }
+
+  async #ask(...args: string[]): Promise<RunResult> {
+    const options: CleanOptions = { env: this.#env, timeoutMs: 30_000 };
+    return await runClean([...this.#prefix, ...args], options);
+  }
+}
+
+function words({ code, stdout }: RunResult): string[] {
+  return code === 0 ? stdout.split(/\s+/).filter(Boolean) : [];
 }
 
 /**
  * Finds an engine that works.
  *
- * @param directory For the image's skeleton.
- * @returns The engine, or why there is none.
+ * @param user The demo.
+ * @returns The engine, which the caller disposes, or why there is none.
  */
-export async function findEngine(
-  directory: string,
-): Promise<DemoEngine | string> {
-  const wanted = Deno.env.get(ENGINE_VARIABLE);
-  if (wanted === "none") return "none was wanted";
+export async function findEngine(user: EngineUser): Promise<EngineFound> {
+  const wanted = user.env[ENGINE_VARIABLE];
+  if (wanted === "none") return { reasons: [`${ENGINE_VARIABLE} is "none"`] };
   const reasons: string[] = [];
   for (const program of wanted ? [wanted] : ["podman", "docker"]) {
-    const found = await tryEngine(program, directory);
-    if (typeof found !== "string") return found;
-    reasons.push(found);
+    const found = await tryEngine(program, user);
+    if (typeof found !== "string") return { engine: found, reasons };
+    reasons.push(oneLine(found, REASON_COLUMNS));
   }
-  return reasons.join("; ");
+  return { reasons };
 }
 
+/** Returns the engine, or why it does not work. */
 async function tryEngine(
   program: string,
-  directory: string,
+  user: EngineUser,
 ): Promise<DemoEngine | string> {
-  const name = program.split("/").at(-1) ?? program;
-  const version = await run([program, "--version"], { timeoutMs: 10_000 });
-  if (version.code !== 0) return `${name}: not installed`;
+  const { signal } = user;
+  const name = basename(program);
+  const options = { env: engineEnv(user.env), signal, timeoutMs: 10_000 };
+  const version = await runClean([program, "--version"], options);
+  if (version.code === 127) return `${name}: not installed`;
   const label = `${name} ${/\d[\d.]*/.exec(version.stdout)?.[0] ?? ""}`.trim();
-  const archive = await makeImage(directory);
-  const programs = await mounts();
+  const archive = await makeImage(user);
+  const mounted = await mounts(user.moat);
   let reason = "";
-  for (const [globals, options] of [[[], []], FALLBACKS[name] ?? [[], []]]) {
+  for (const [globals, more] of [[[], []], FALLBACKS[name] ?? [[], []]]) {
     const prefix = [program, ...globals];
-    const made = await run([...prefix, "import", archive, IMAGE]);
-    const command = (more: readonly string[]) => [
-      ...[...prefix, "run", "--rm", "--network", "host", ...options],
-      ...[...programs, ...more, IMAGE],
-    ];
-    const close = async () =>
-      void await run([...prefix, "rmi", "--force", IMAGE]);
-    const tried = made.code === 0
-      ? await run([...command([]), "true"], { timeoutMs: 30_000 })
-      : made;
-    if (tried.code === 0) return { label, command, close };
-    reason = tried.stderr.trim().split("\n").at(-1) ?? "";
-    await close();
+    const engine = new DemoEngine(label, prefix, [...more, ...mounted], user);
+    await using unused = new AsyncDisposableStack();
+    unused.use(engine);
+    const tried = await engine.tryOut(archive, signal);
+    if (tried.code === 0) {
+      unused.move();
+      return engine;
+    }
+    reason = oneLine(tried.stderr, 1000) || `exit status ${tried.code}`;
   }
-  return `${label}: ${reason.slice(0, 100)}`;
+  return `${label}: ${reason}`;
 }
 
-async function mounts(): Promise<string[]> {
-  const options: string[] = [];
+async function mounts(moat: string): Promise<string[]> {
+  const options = ["--volume", `${moat}:${MOAT_IN_CONTAINER}:ro`];
   for (const path of MOUNTED) {
     if (await exists(path)) options.push("--volume", `${path}:${path}:ro`);
   }
   return options;
 }
 
-async function makeImage(directory: string): Promise<string> {
+async function makeImage({ directory, signal }: EngineUser): Promise<string> {
   const root = join(directory, "image");
   const archive = join(directory, "image.tar");
   if (await exists(archive)) return archive;
@@ -117,6 +238,6 @@ async function makeImage(directory: string): Promise<string> {
     const target = await Deno.readLink(`/${name}`).catch(() => undefined);
     if (target) await Deno.symlink(target, join(root, name));
   }
-  await run(["tar", "-C", root, "-cf", archive, "."]);
+  await runClean(["tar", "-C", root, "-cf", archive, "."], { env: {}, signal });
   return archive;
 }

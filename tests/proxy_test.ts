@@ -282,7 +282,7 @@ test("serves a good grant next to a damaged one", async (scene) => {
   );
 });
 
-test("answers 404 at once on an open connection after moat revoke", async (scene) => {
+test("answers 403 at once on an open connection after moat revoke", async (scene) => {
   const proxy = await scene.startProxy();
   const run = await scene.openRun(proxy.address);
   using conn = await connectTo(proxy.address);
@@ -294,7 +294,7 @@ test("answers 404 at once on an open connection after moat revoke", async (scene
   assert.equal((await scene.moat("revoke", "aws")).code, 0);
   await send(conn, text);
   const { status, body } = await receiveAnswer(conn);
-  assert.equal(status, 404, body);
+  assert.equal(status, 403, body);
 });
 
 test("serves a grant again at once after it was revoked and granted", async (scene) => {

@@ -41,6 +41,7 @@ test("gives its command what its AWS client needs", async (scene) => {
     AWS_ENDPOINT_URL_STS: scene.sts.url,
     AWS_PAGER: "",
     AWS_REGION: "us-east-1",
+    AWS_DEFAULT_REGION: "us-east-1",
     AWS_SDK_LOAD_CONFIG: "1",
     AWS_SHARED_CREDENTIALS_FILE: `${directory}/aws/no-credentials`,
     MOAT_AWS_CREDENTIAL_TOKEN_FILE: `${directory}/token`,
@@ -68,8 +69,9 @@ test("takes from its command what would override that", async (scene) => {
   await scene.startProxy();
   for (const name of CONFLICTS) scene.env[name] = "theirs";
   const { stdout } = await runIn(scene, "env", "-0");
-  const names = stdout.split("\0").map((pair) => pair.split("=")[0] ?? "");
-  assert.deepEqual(CONFLICTS.filter((name) => names.includes(name)), []);
+  const pairs = stdout.split("\0");
+  const theirs = CONFLICTS.filter((name) => pairs.includes(`${name}=theirs`));
+  assert.deepEqual(theirs, []);
 });
 
 test("leaves the rest of the environment alone", async (scene) => {
@@ -271,3 +273,13 @@ for (const redirection of ["", "</dev/null", "</dev/null 2>/dev/null"]) {
     },
   );
 }
+
+test("tells why there is no session, while its command is still running", async (scene) => {
+  delete scene.env["AWS_ACCESS_KEY_ID"];
+  const { stderr } = await runIn(
+    scene,
+    ...["sh", "-c", '"$(dirname "$AWS_CONFIG_FILE")/credentials"'],
+  );
+  assert.match(stderr, /^warning: .*found no usable source credentials/m);
+  assert.match(stderr, /^moat: .* answered 502: The host has no source/m);
+});

@@ -94,6 +94,7 @@ const OURS = [
   ...["--env", "AWS_SHARED_CREDENTIALS_FILE=/moat/aws/no-credentials"],
   ...["--env", "AWS_SDK_LOAD_CONFIG=1"],
   ...["--env", "AWS_REGION=us-east-1"],
+  ...["--env", "AWS_DEFAULT_REGION=us-east-1"],
   ...["--env", "AWS_PAGER="],
   ...[
     "--env",

@@ -198,7 +198,7 @@ test("loses its credentials at once when its grant is revoked", async (scene) =>
   await scene.moat("revoke", "aws");
   const { code, stderr } = await run.askHelper();
   assert.equal(code, 1);
-  assert.match(stderr, /^moat: 127\.0\.0\.1:\d+ answered 404/);
+  assert.match(stderr, /^moat: 127\.0\.0\.1:\d+ answered 403/);
 });
 
 test("listens for its proxy on loopback only", async (scene) => {

@@ -73,6 +73,7 @@ async function dispatch(
   command: Command,
   rest: readonly string[],
 ): Promise<number> {
+  const loading = command.load();
   const { createContext } = await import("./context.ts");
   const context = await createContext(program, output);
   const providers = context.registry.all;
@@ -86,7 +87,7 @@ async function dispatch(
   }
   checkOperands(command, args);
   checkProviderFlags(command, context.registry, args);
-  const run = await command.load();
+  const run = await loading;
   const status = await run(context, args);
   await context.audit.flush();
   return status;

@@ -149,7 +149,7 @@ const STATUSES: { argv: string[]; status: number; err: RegExp }[] = [
   { argv: ["help", "nope"], status: 2, err: /Cannot find command "nope"/ },
   { argv: ["wrap", "--", "fail"], status: 125, err: /^error: Cannot\n$/ },
   { argv: ["wrap"], status: 125, err: /no command after "--"/ },
-  { argv: ["wrap", "ls"], status: 125, err: /found "ls" before "--"/ },
+  { argv: ["wrap", "ls"], status: 125, err: /wanted "--" before "ls"/ },
   { argv: ["wrap", "--nope", "--", "0"], status: 125, err: /--nope/ },
   { argv: ["run", "--", "true"], status: 125, err: /--grant is missing/ },
 ];
@@ -168,7 +168,7 @@ Deno.test("runProgram() prints an error as JSON with --json", async () => {
   assert.deepEqual([status, out, code], [2, "", "usage"]);
   assert.match(
     `${message}|${hint}`,
-    /operand is missing\|usage: moat grant show/,
+    /NAME is missing\|usage: moat grant show/,
   );
 });
 

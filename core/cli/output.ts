@@ -21,7 +21,9 @@ export interface Streams {
   stdout(text: string): void;
   /** Writes everything else. */
   stderr(text: string): void;
-  /** Whether stderr is a terminal that wants colours. */
+  /** Whether stderr is a terminal. */
+  readonly isTerminal: boolean;
+  /** Whether it wants colours. */
   readonly color: boolean;
 }
 
@@ -30,6 +32,7 @@ export function processStreams(): Streams {
   return {
     stdout: writeData,
     stderr: writeRemark,
+    isTerminal: Deno.stderr.isTerminal(),
     color: Deno.stderr.isTerminal() && !Deno.noColor &&
       Deno.env.get("TERM") !== "dumb",
   };

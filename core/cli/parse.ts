@@ -80,6 +80,10 @@ export function parseArguments(
     if (token.kind === "positional") operands.push(token.value);
     if (token.kind !== "option") continue;
     const flag = flags.find((f) => f.name === token.name);
+    const [operand] = operands;
+    if (!flag && command.takesCommand && operand !== undefined) {
+      throw noDashes(command, operand);
+    }
     if (!flag) throw unknownFlag(token.rawName, command, flags);
     values[flag.name] = readValue(flag, token, values[flag.name]);
   }
@@ -101,19 +105,15 @@ export function checkOperands(command: Command, args: Arguments): void {
   const [min, max] = command.operands ?? [0, 0];
   const usage = `moat ${command.name} ${command.usage}`.trim();
   if (command.takesCommand && args.operands.length > 0) {
-    throw usageError(
-      `Cannot tell where the command begins: found ${
-        JSON.stringify(args.operands[0])
-      } before "--"`,
-      `usage: ${usage}`,
-    );
+    throw noDashes(command, args.operands[0] ?? "");
   }
   if (command.takesCommand && args.command.length === 0) {
     throw usageError('Cannot run: no command after "--"', `usage: ${usage}`);
   }
   if (args.operands.length < min) {
+    const wanted = command.usage.split(" ")[0];
     throw usageError(
-      `Cannot run "moat ${command.name}": an operand is missing`,
+      `Cannot run "moat ${command.name}": ${wanted} is missing`,
       `usage: ${usage}`,
     );
   }
@@ -122,11 +122,20 @@ export function checkOperands(command: Command, args: Arguments): void {
       `Cannot use ${
         JSON.stringify(args.operands[max])
       }: "moat ${command.name}" takes ${
-        max === 0 ? "no operand" : `at most ${max}`
+        max === 0 ? "no operand" : `at most ${max} operand`
       }`,
       `usage: ${usage}`,
     );
   }
+}
+
+function noDashes(command: Command, operand: string) {
+  return usageError(
+    `Cannot tell where the command begins: wanted "--" before ${
+      JSON.stringify(operand)
+    }`,
+    `usage: moat ${command.name} ${command.usage}`,
+  );
 }
 
 interface OptionToken {

@@ -349,7 +349,7 @@ const OPERANDS: {
     name: "none of one",
     more: { operands: [1, 1] },
     args: {},
-    expect: /^Cannot run "moat do": an operand is missing \| usage: moat do/,
+    expect: /^Cannot run "moat do": THING is missing \| usage: moat do/,
   },
   {
     name: "two of one",
@@ -379,7 +379,7 @@ const OPERANDS: {
     name: "an operand before a command",
     more: { takesCommand: true },
     args: { operands: ["x"], command: ["y"] },
-    expect: /^Cannot tell where the command begins: found "x" before "--"/,
+    expect: /^Cannot tell where the command begins: wanted "--" before "x"/,
   },
 ];
 

@@ -28,8 +28,6 @@ export const CONFLICTING_ENV: readonly string[] = [
   "AWS_CONFIG_FILE",
   "AWS_SHARED_CREDENTIALS_FILE",
   "AWS_CREDENTIAL_PROFILES_FILE",
-  "AWS_REGION",
-  "AWS_DEFAULT_REGION",
   "AWS_ROLE_ARN",
   "AWS_ROLE_SESSION_NAME",
   "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -60,6 +58,8 @@ export function containerEnv(
     // Older SDKs (Go v1, JavaScript v2) read the config file only with this.
     AWS_SDK_LOAD_CONFIG: "1",
     AWS_REGION: settings.region,
+    // botocore reads only this one.
+    AWS_DEFAULT_REGION: settings.region,
     // No container has `less`; the AWS CLI would fail on long output.
     AWS_PAGER: "",
     MOAT_AWS_CREDENTIAL_URL: container.endpointUrl + PROCESS_PATH,

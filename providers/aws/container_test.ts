@@ -31,16 +31,22 @@ Deno.test("containerEnv() names config, helper's endpoint and token file", () =>
     AWS_SHARED_CREDENTIALS_FILE: "/moat/aws/no-credentials",
     AWS_SDK_LOAD_CONFIG: "1",
     AWS_REGION: "eu-central-1",
+    AWS_DEFAULT_REGION: "eu-central-1",
     AWS_PAGER: "",
     MOAT_AWS_CREDENTIAL_URL: "http://moat-proxy:19080/aws/process-credentials",
     MOAT_AWS_CREDENTIAL_TOKEN_FILE: "/moat/token",
   });
 });
 
-Deno.test("CONFLICTING_ENV holds what containerEnv() sets, but for switches", () => {
+Deno.test("CONFLICTING_ENV holds what containerEnv() sets, but for switches and regions", () => {
   const set = Object.keys(containerEnv(SETTINGS, CONTAINER));
   const missing = set.filter((name) => !CONFLICTING_ENV.includes(name));
-  assert.deepEqual(missing, ["AWS_SDK_LOAD_CONFIG", "AWS_PAGER"]);
+  assert.deepEqual(missing, [
+    "AWS_SDK_LOAD_CONFIG",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PAGER",
+  ]);
 });
 
 for (

@@ -15,6 +15,8 @@ export const SELF_SOURCE_MARK = "moat would be its own source";
 const HARD = new Set([
   "access-denied",
   "duration-too-long",
+  "no-source",
+  "source-expired",
   "source-is-moat",
   "source-rejected",
   "region-disabled",

@@ -80,6 +80,7 @@ const CASES: { what: string; error: unknown; code: string; hard?: boolean }[] =
         what: `a source that ended with ${name}`,
         error: service(name, "The security token is expired", 403),
         code: "source-expired",
+        hard: true,
       }),
     ),
     {
@@ -89,31 +90,37 @@ const CASES: { what: string; error: unknown; code: string; hard?: boolean }[] =
         "The SSO session associated with this profile has expired.",
       ),
       code: "source-expired",
+      hard: true,
     },
     {
       what: "an SSO token that ended",
       error: named("TokenProviderError", "Token is expired"),
       code: "source-expired",
+      hard: true,
     },
     {
       what: "a profile without credentials",
       error: named("CredentialsProviderError"),
       code: "no-source",
+      hard: true,
     },
     {
       what: "a chain without credentials",
       error: named("ProviderError"),
       code: "no-source",
+      hard: true,
     },
     {
       what: "a missing token file",
       error: coded("ENOENT"),
       code: "no-source",
+      hard: true,
     },
     {
       what: "a token file that may not be read",
       error: coded("EACCES"),
       code: "no-source",
+      hard: true,
     },
     {
       what: "a source that is moat",

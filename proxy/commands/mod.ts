@@ -21,7 +21,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         name: "grant",
         short: "g",
         value: "NAME",
-        summary: "A grant that the command may use",
+        summary: "A grant that the command may use, one of each provider",
         repeatable: true,
       },
     ],

@@ -6,7 +6,12 @@
 
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { untilStopped } from "$core/cli/commands/signals.ts";
-import { createLog, LOG_LEVELS, type LogLevel } from "$core/cli/output.ts";
+import {
+  createLog,
+  LOG_LEVELS,
+  type LogLevel,
+  type Streams,
+} from "$core/cli/output.ts";
 import { toMoatError, usageError } from "$core/errors.ts";
 import type { Log } from "$core/log.ts";
 import type { FlagValues } from "$core/provider.ts";
@@ -38,9 +43,8 @@ export async function run(
   const { paths, clock } = platform;
   const listen = args.flags["listen"] as readonly string[] | undefined;
   const addresses = (listen ?? [DEFAULT_LISTEN]).map(parseListen);
-  log.use(await logFrom(context, args.flags));
-
   using _lock = await holdProxyLock(paths);
+  log.use(await logFrom(context, args.flags));
   await sweepRuns(paths);
   const bindings = new BindingTable();
   const listeners = new Listeners(platform, createService(bindings));
@@ -109,9 +113,13 @@ function warnOfReach(addresses: readonly ListenAddress[], log: Log): void {
   }
 }
 
-function logFrom({ streams }: CommandContext, flags: FlagValues) {
+async function logFrom(
+  { streams, platform: { paths } }: CommandContext,
+  flags: FlagValues,
+): Promise<Log> {
+  const endsWhenIdle = flags["end-when-idle"] === true;
   const {
-    "log-format": format = streams.color ? "text" : "json",
+    "log-format": format = streams.isTerminal ? "text" : "json",
     "log-level": level = "info",
   } = flags;
   if (format !== "json" && format !== "text") {
@@ -126,5 +134,22 @@ function logFrom({ streams }: CommandContext, flags: FlagValues) {
       `write one of ${LOG_LEVELS.join(", ")}`,
     );
   }
-  return createLog(streams, format, level as LogLevel);
+  return createLog(
+    endsWhenIdle ? await logFileStreams(paths.proxyLog) : streams,
+    format,
+    level as LogLevel,
+  );
+}
+
+/** Nobody reads the stderr of a proxy that `moat run` started. */
+async function logFileStreams(path: string): Promise<Streams> {
+  const file = await Deno.open(path, {
+    write: true,
+    create: true,
+    truncate: true,
+    mode: 0o600,
+  });
+  const stderr = (text: string) =>
+    void file.writeSync(new TextEncoder().encode(text));
+  return { stdout: () => {}, stderr, isTerminal: false, color: false };
 }

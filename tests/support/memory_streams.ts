@@ -23,6 +23,7 @@ export function memoryStreams(color = false): MemoryStreams {
   let out = "";
   let err = "";
   return {
+    isTerminal: color,
     color,
     stdout: (text) => void (out += text),
     stderr: (text) => void (err += text),

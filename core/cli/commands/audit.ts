@@ -33,7 +33,7 @@ export async function run(
       continue;
     }
     const fields = Object.entries(event.fields)
-      .filter(([, value]) => typeof value !== "object")
+      .filter(([, value]) => Array.isArray(value) || typeof value !== "object")
       .map(([key, value]) => `${key}=${value}`);
     output.text(`${event.time} ${event.event} ${fields.join(" ")}\n`);
   }
