@@ -30,10 +30,19 @@ export const systemClock: Clock = {
  * Waits.
  *
  * @param clock Whose time passes.
- * @param delayMs How long.
+ * @param delayMs How long at most.
+ * @param early Ends the wait when it settles; it must not reject.
  */
-export function sleep(clock: Clock, delayMs: number): Promise<void> {
+export function sleep(
+  clock: Clock,
+  delayMs: number,
+  early?: Promise<void>,
+): Promise<void> {
   return new Promise((resolve) => {
-    clock.after(delayMs, resolve);
+    const cancel = clock.after(delayMs, resolve);
+    early?.then(() => {
+      cancel();
+      resolve();
+    });
   });
 }

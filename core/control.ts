@@ -8,6 +8,7 @@
 
 import type { Clock } from "./clock.ts";
 import { MoatError } from "./errors.ts";
+import { writeAll } from "./files.ts";
 import type { MountedFile } from "./provider.ts";
 
 /** Asks for a binding that lives as long as this connection. */
@@ -169,7 +170,7 @@ export class ControlClient {
   ): Promise<ControlMethods[M]["result"]> {
     const id = ++this.#lastId;
     const waiting = Promise.withResolvers<unknown>();
-    // When the connection ends while we send, #send() is what throws.
+    // When the connection ends while we send, the write is what fails.
     waiting.promise.catch(() => {});
     this.#waiting.set(id, waiting);
     const cancel = this.#clock.after(
@@ -178,8 +179,8 @@ export class ControlClient {
     );
     try {
       // Not awaited: a proxy that hangs may not even read.
-      this.#send(JSON.stringify({ id, method, params }) + "\n")
-        .catch(waiting.reject);
+      writeLine(this.#conn, { id, method, params })
+        .catch((cause) => waiting.reject(lost(cause)));
       return await waiting.promise as ControlMethods[M]["result"];
     } finally {
       cancel();
@@ -193,17 +194,6 @@ export class ControlClient {
       this.#conn.close();
     } catch {
       // The proxy closed it first.
-    }
-  }
-
-  async #send(line: string): Promise<void> {
-    let rest = new TextEncoder().encode(line);
-    try {
-      while (rest.length > 0) {
-        rest = rest.subarray(await this.#conn.write(rest));
-      }
-    } catch (cause) {
-      throw lost(cause);
     }
   }
 
@@ -249,6 +239,19 @@ export async function* readLines(
     yield* lines;
     if (text.length > MAX_LINE_BYTES) throw new RangeError("line too long");
   }
+}
+
+/**
+ * Writes one line of the protocol.
+ *
+ * @param conn Where to.
+ * @param value What JSON can hold.
+ */
+export async function writeLine(
+  conn: { write(bytes: Uint8Array): Promise<number> },
+  value: unknown,
+): Promise<void> {
+  await writeAll(conn, new TextEncoder().encode(JSON.stringify(value) + "\n"));
 }
 
 function fromLine({ code, message, hint }: ErrorLine): MoatError {

@@ -117,8 +117,8 @@ async function writeNew(
 /**
  * Writes all bytes, where a single write may take only some.
  *
- * @param file An open file.
- * @param bytes What to write at its position.
+ * @param file An open file or connection.
+ * @param bytes What to write.
  */
 export async function writeAll(
   file: { write(bytes: Uint8Array): Promise<number> },
@@ -289,7 +289,14 @@ export async function withLock<T>(
   return await fn();
 }
 
-async function openLock(path: string): Promise<Deno.FsFile> {
+/**
+ * Opens a lock file, which is made if missing.
+ *
+ * @param path The file; its directory must exist.
+ * @returns The open file, not locked yet.
+ * @throws {MoatError} `disk-full` or `cannot-write`.
+ */
+export async function openLock(path: string): Promise<Deno.FsFile> {
   try {
     return await Deno.open(path, { write: true, create: true, mode: 0o600 });
   } catch (error) {

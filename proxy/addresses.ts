@@ -4,6 +4,15 @@
  * @module
  */
 
+/** The name under which containers know the host's gateway. */
+export const PROXY_NAME = "moat-proxy";
+
+/** The names that Docker Desktop and podman machines forward to the host's loopback. */
+export const ENGINE_HOSTS = {
+  docker: "host.docker.internal",
+  podman: "host.containers.internal",
+} as const;
+
 /**
  * Gives an IPv4 client of an IPv6 listener its own spelling back.
  *

@@ -13,9 +13,10 @@ import {
   type ControlMethods,
   type ProxyStatus,
   readLines,
+  writeLine,
 } from "$core/control.ts";
 import { type MoatError, toMoatError, usageError } from "$core/errors.ts";
-import { ensurePrivateDir, writeAll } from "$core/files.ts";
+import { ensurePrivateDir } from "$core/files.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import { RUN_NAME } from "./run_files.ts";
 import type { RunOwner, Runs } from "./runs.ts";
@@ -34,7 +35,7 @@ const RunOpenSchema = v.strictObject({
     v.strictObject({
       by: v.literal("gateway"),
       address: v.pipe(v.string(), v.ip()),
-      port: v.optional(
+      port: v.exactOptional(
         v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
       ),
     }),
@@ -155,8 +156,7 @@ class Client implements RunOwner {
 
   /** Writes one line, after those before it. */
   send(message: unknown): Promise<void> {
-    const bytes = new TextEncoder().encode(JSON.stringify(message) + "\n");
-    return this.#sent = this.#sent.then(() => writeAll(this.#conn, bytes));
+    return this.#sent = this.#sent.then(() => writeLine(this.#conn, message));
   }
 
   notify({ code, message, hint }: MoatError): void {
@@ -213,7 +213,7 @@ function call(
   } = {
     "run-open": () =>
       target.runs.open(
-        v.parse(RunOpenSchema, params) as ControlMethods["run-open"]["params"],
+        v.parse(RunOpenSchema, params),
         client,
       ),
     "run-close": async () => {

@@ -10,7 +10,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import type { Reach } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Platform } from "$core/platform.ts";
-import { isLoopback, isUnspecified } from "./addresses.ts";
+import { isLoopback, isUnspecified, PROXY_NAME } from "./addresses.ts";
 import { type HttpServer, serve, type Service } from "./http1/server.ts";
 
 /** podman makes a network's bridge when its first container starts. */
@@ -18,6 +18,8 @@ const ADDRESS_POLL_MS = 25;
 
 /** How long a client's container may take to start, image pull included. */
 const ADDRESS_WAIT_MS = 10 * 60_000;
+
+const MAX_CONNECTIONS_PER_CONTAINER = 1000;
 
 /** An address and port to listen on. */
 export interface ListenAddress {
@@ -96,7 +98,7 @@ export class Listeners {
     }
     const port = this.#permanentPort(reach.address);
     if (port !== undefined) {
-      return { url: urlOf({ hostname: "moat-proxy", port }), release: keep };
+      return { url: urlOf({ hostname: PROXY_NAME, port }), release: keep };
     }
     return this.#reachGateway(reach.address, reach.port);
   }
@@ -147,7 +149,7 @@ export class Listeners {
     gateway.users++;
     let isHeld = true;
     return {
-      url: urlOf({ hostname: "moat-proxy", port: gateway.address.port }),
+      url: urlOf({ hostname: PROXY_NAME, port: gateway.address.port }),
       release: () => {
         if (isHeld) this.#releaseGateway(gateway);
         isHeld = false;
@@ -182,7 +184,10 @@ export class Listeners {
         this.#gateways.delete(hostname);
         throw error;
       }
-      clock.after(ADDRESS_POLL_MS, () => {
+      // Often while a container starts, seldom while an image is pulled.
+      const waited = clock.now() - (deadline - ADDRESS_WAIT_MS);
+      const pollMs = Math.min(Math.max(ADDRESS_POLL_MS, waited / 10), 250);
+      clock.after(pollMs, () => {
         try {
           this.#serveGateway(gateway, deadline);
         } catch (failure) {
@@ -209,6 +214,10 @@ export class Listeners {
     const { clock, log } = this.#platform;
     return serve(openListener(this.#open, address), this.#service, {
       clock,
+      // One container must not lock out the others.
+      ...(!isLoopback(address.hostname) && {
+        maxConnectionsPerAddress: MAX_CONNECTIONS_PER_CONTAINER,
+      }),
       onError: (error) => log.error("request-failed", { kind: kindOf(error) }),
     });
   }

@@ -6,7 +6,7 @@
 
 import { join } from "node:path";
 import { MoatError } from "$core/errors.ts";
-import { ensurePrivateDir } from "$core/files.ts";
+import { ensurePrivateDir, openLock } from "$core/files.ts";
 import type { Paths } from "$core/paths.ts";
 
 /**
@@ -18,11 +18,7 @@ import type { Paths } from "$core/paths.ts";
  */
 export async function holdProxyLock(paths: Paths): Promise<Disposable> {
   await ensurePrivateDir(paths.locks);
-  const file = await Deno.open(join(paths.locks, "proxy.lock"), {
-    create: true,
-    write: true,
-    mode: 0o600,
-  });
+  const file = await openLock(join(paths.locks, "proxy.lock"));
   if (await file.tryLock(true)) return file;
   file.close();
   throw new MoatError(

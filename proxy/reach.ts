@@ -8,11 +8,8 @@
 import { isIP } from "node:net";
 import type { Reach } from "$core/control.ts";
 import { MoatError, usageError } from "$core/errors.ts";
-import { isUnspecified } from "./addresses.ts";
+import { ENGINE_HOSTS, isUnspecified, PROXY_NAME } from "./addresses.ts";
 import type { EngineName, EngineRun } from "./engine.ts";
-
-/** The name under which containers know the host's gateway. */
-export const PROXY_NAME = "moat-proxy";
 
 /** Options for the container, and how it reaches us. */
 export interface ContainerReach {
@@ -76,7 +73,7 @@ async function reachDocker(
   ]);
   if (info.startsWith("Docker Desktop")) {
     // It forwards this name to the host's loopback.
-    const name = "host.docker.internal";
+    const name = ENGINE_HOSTS.docker;
     return { reach: { by: "name", name }, options: [] };
   }
   if (info.includes("rootless")) {
@@ -91,7 +88,7 @@ async function reachPodman(
   ask: AskEngine,
 ): Promise<ContainerReach> {
   if (Deno.build.os !== "linux") {
-    const name = "host.containers.internal";
+    const name = ENGINE_HOSTS.podman;
     return { reach: { by: "name", name }, options: [] };
   }
   const rootless = await ask([

@@ -5,16 +5,14 @@
  * @module
  */
 
-import { digestToken } from "$core/binding.ts";
 import type { CommandContext } from "$core/cli/command.ts";
+import { sleep } from "$core/clock.ts";
 import {
   ControlClient,
-  type Reach,
   type RunOpened,
   type RunRequest,
 } from "$core/control.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
-import type { Secret } from "$core/secret.ts";
 import { startProxy } from "./start_proxy.ts";
 
 /** While the proxy is away, how often to look for it. */
@@ -28,20 +26,6 @@ const PASSING = ["control-lost", "proxy-running", "proxy-stopping"];
 
 /** Then a proxy that a `moat run` had started is started again. */
 const RETRIES_BEFORE_START = 5;
-
-/** What a run asks for. */
-export interface RunWish {
-  /** Its name. */
-  readonly run: string;
-  /** Full grant names. */
-  readonly grants: readonly string[];
-  /** The client's token; only its digest leaves this process. */
-  readonly token: Secret;
-  /** Where the client will see the files. */
-  readonly directory: string;
-  /** How the client reaches the proxy. */
-  readonly reach: Reach;
-}
 
 /** An open run. */
 export class RunConnection {
@@ -69,16 +53,14 @@ export class RunConnection {
    * Opens a run, starting a proxy when none is running.
    *
    * @param context The command's context.
-   * @param wish What the run asks for.
+   * @param request What the run asks for.
    * @returns The open run.
    * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
    */
   static async open(
     context: CommandContext,
-    wish: RunWish,
+    request: RunRequest,
   ): Promise<RunConnection> {
-    const { token, ...rest } = wish;
-    const request = { ...rest, tokenDigest: digestToken(token.reveal()) };
     const { clock } = context.platform;
     const deadline = clock.now() + PATIENCE_MS;
     for (;;) {
@@ -92,7 +74,7 @@ export class RunConnection {
         if (!PASSING.includes(error.code)) throw error;
         if (clock.now() >= deadline) throw notReached(error);
       }
-      await sleep(context, RETRY_MS);
+      await sleep(clock, RETRY_MS);
     }
   }
 
@@ -114,7 +96,7 @@ export class RunConnection {
         const mayStart = retry >= RETRIES_BEFORE_START &&
           this.opened.endsWhenIdle;
         if (await this.#resume(mayStart)) break;
-        await sleep(this.#context, RETRY_MS);
+        await sleep(this.#context.platform.clock, RETRY_MS);
       }
     }
   }
@@ -188,8 +170,4 @@ function notReached(cause: MoatError): MoatError {
     "Cannot reach a proxy: one seems to be running but does not answer",
     { hint: "start moat proxy in another terminal to see why", cause },
   );
-}
-
-function sleep({ platform }: CommandContext, ms: number): Promise<void> {
-  return new Promise((resolve) => platform.clock.after(ms, resolve));
 }

@@ -7,7 +7,7 @@
 
 import { join } from "node:path";
 import type { Paths } from "$core/paths.ts";
-import { ensurePrivateDir, storageError } from "$core/files.ts";
+import { ensurePrivateDir, missingOk, storageError } from "$core/files.ts";
 import type { MountedFile } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
 
@@ -64,7 +64,7 @@ export async function createRunFiles(
       await writeMounted(directory, { path: "token", mode: 0o444, content });
     },
     async remove() {
-      await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+      await missingOk(Deno.remove(root, { recursive: true }));
       lock.close();
     },
   };
@@ -115,17 +115,12 @@ export async function sweepRuns(paths: Paths): Promise<void> {
 export async function removeOrphan(paths: Paths, run: string): Promise<void> {
   const root = runDirectory(paths, run);
   if (await isOwned(root)) return;
-  await Deno.remove(root, { recursive: true }).catch(ignoreMissing);
+  await missingOk(Deno.remove(root, { recursive: true }));
 }
 
 async function namesBelow(directory: string): Promise<string[]> {
-  try {
-    const entries = await Array.fromAsync(Deno.readDir(directory));
-    return entries.map((entry) => entry.name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
+  const entries = await missingOk(Array.fromAsync(Deno.readDir(directory)));
+  return (entries ?? []).map((entry) => entry.name);
 }
 
 async function isOwned(root: string): Promise<boolean> {
@@ -161,8 +156,4 @@ async function writeMounted(
 async function makeDirectory(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true });
   await Deno.chmod(path, 0o755);
-}
-
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

@@ -6,19 +6,23 @@
  */
 
 import { Answer, errorAnswer } from "$core/provider.ts";
-import { isLoopback, unmapAddress } from "./addresses.ts";
+import {
+  ENGINE_HOSTS,
+  isLoopback,
+  PROXY_NAME,
+  unmapAddress,
+} from "./addresses.ts";
 import type { BindingTable, LiveBinding } from "./bindings.ts";
-import { bodyFraming, type RequestHead } from "./http1/head.ts";
+import { hasBody, type RequestHead } from "./http1/head.ts";
 import type { Peer, Reply, Service } from "./http1/server.ts";
 
 /**
  * Names by which containers reach the host: ours, Docker's and podman's. A
  * page in a browser cannot have them as its own (DNS rebinding).
  */
-const HOST_NAMES = [
-  "moat-proxy",
-  "host.docker.internal",
-  "host.containers.internal",
+const HOST_NAMES: readonly string[] = [
+  PROXY_NAME,
+  ...Object.values(ENGINE_HOSTS),
 ];
 
 /** What an SDK never sends, but a browser or a forwarding proxy does. */
@@ -114,12 +118,6 @@ function checkHygiene(head: RequestHead, peer: Peer): Answer | undefined {
     ) return FOREIGN_REQUEST;
   }
   return head.method === "GET" && hasBody(head) ? BODY_REFUSED : undefined;
-}
-
-function hasBody(head: RequestHead): boolean {
-  const framing = bodyFraming(head);
-  return framing.kind === "chunked" ||
-    (framing.kind === "length" && framing.length > 0);
 }
 
 /**

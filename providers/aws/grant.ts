@@ -66,7 +66,11 @@ export async function grantAws(
 ): Promise<Grant> {
   const settings = await readFlags(request, context.env);
   if (request.validate) {
-    await assumeRole(settings, "moat-grant", context);
+    await assumeRole(
+      settings,
+      settings.sessionName ?? "moat-grant",
+      context,
+    );
   }
   return {
     provider: "aws",

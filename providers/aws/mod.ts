@@ -5,15 +5,9 @@
  */
 
 import type { Binding } from "$core/binding.ts";
-import { type MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
-import {
-  type Answer,
-  type EndpointHandler,
-  errorAnswer,
-  type Provider,
-} from "$core/provider.ts";
+import type { Answer, Provider } from "$core/provider.ts";
 import {
   CONFLICTING_ENV,
   CONTAINER_PATH,
@@ -22,7 +16,6 @@ import {
   PROCESS_PATH,
 } from "./container.ts";
 import { formatDuration } from "./duration.ts";
-import { clientSentence } from "./errors.ts";
 import { GRANT_EXAMPLES, GRANT_FLAGS, grantAws } from "./grant.ts";
 import { containerAnswer, processAnswer, type Session } from "./session.ts";
 import { SessionCache } from "./session_cache.ts";
@@ -30,6 +23,7 @@ import { type AwsSettings, readSettings } from "./settings.ts";
 import { SIMULATE_FLAGS } from "./simulator/flags.ts";
 import { readProfile } from "./source.ts";
 import { assumeRole, preloadSdk } from "./sts.ts";
+import { vend, VendRecorders } from "./vend.ts";
 
 /** `credential_process` has no short time-out in any SDK. */
 const PROCESS_HOLD_MS = 8000;
@@ -49,6 +43,7 @@ const RECOMMENDED_SECONDS = 3600;
 export function createAwsProvider(platform: Platform): Provider {
   const { clock, env, log } = platform;
   const cache = new SessionCache({ clock, log });
+  const vends = new VendRecorders(platform);
 
   const sessionOf = (grant: Grant, binding: Binding, holdMs: number) => {
     const settings = readSettings(grant);
@@ -79,7 +74,7 @@ export function createAwsProvider(platform: Platform): Provider {
       containerMounts(readSettings(grant), container),
     registerEndpoints(endpoints, grant) {
       const { binding } = endpoints;
-      const vended = vendRecorder(platform, grant, binding);
+      const vended = vends.recorder(grant, binding);
       const serve = (
         path: string,
         holdMs: number,
@@ -94,6 +89,7 @@ export function createAwsProvider(platform: Platform): Provider {
     },
     impliedDependencies: () => ["aws"],
     cleanup(binding) {
+      vends.end(binding);
       cache.drop((key) => JSON.parse(key)[1] === binding.name);
     },
 
@@ -118,67 +114,6 @@ export function createAwsProvider(platform: Platform): Provider {
       const { whoami } = await import("./whoami.ts");
       return await whoami(env, clock);
     },
-  };
-}
-
-/** Answers with the session, or with the error in the shape that SDKs read. */
-function vend(
-  session: () => Session | Promise<Session>,
-  format: (session: Session) => Answer,
-  vended: (session: Session) => void,
-  log: Platform["log"],
-): EndpointHandler {
-  let last: { session: Session; answer: Answer } | undefined;
-  const answer = (current: Session) => {
-    vended(current);
-    if (last?.session !== current) {
-      last = { session: current, answer: format(current) };
-    }
-    return last.answer;
-  };
-  const refuse = (error: MoatError) => {
-    log.warn("credentials-refused", { code: error.code });
-    return errorAnswer(502, error.code, clientSentence(error));
-  };
-  return () => {
-    const current = session();
-    if (!(current instanceof Promise)) return answer(current);
-    return current.then(answer, (error) => refuse(toMoatError(error)));
-  };
-}
-
-const MINUTE_MS = 60_000;
-
-/**
- * Audits the first vend of each session to a binding, and counts the repeats
- * once a minute (design decision 10).
- */
-function vendRecorder(platform: Platform, grant: Grant, binding: Binding) {
-  const { clock, audit } = platform;
-  let last: Session | undefined;
-  let repeats = 0;
-  let cancel = () => {};
-  const fields = (session: Session) => ({
-    grant: grant.name,
-    binding: binding.name,
-    accessKeyId: session.accessKeyId,
-    assumedRole: session.assumedRoleArn,
-    expiresAt: new Date(session.expiresAt).toISOString(),
-  });
-  const countRepeats = (session: Session) => {
-    cancel();
-    if (repeats === 0) return;
-    audit.recordSoon("vended-again", { ...fields(session), count: repeats });
-    repeats = 0;
-  };
-  return (session: Session) => {
-    if (session !== last) {
-      if (last) countRepeats(last);
-      last = session;
-      audit.recordSoon("vended", fields(session));
-    } else if (repeats++ === 0) {
-      cancel = clock.after(MINUTE_MS, () => countRepeats(session));
-    }
   };
 }
 

@@ -275,6 +275,15 @@ Deno.test("repeats are counted for the session that was vended", async () => {
   assert.deepEqual(counts, [[keys[0], 1], [keys[1], 2]]);
 });
 
+Deno.test("cleanup() counts the repeats that are left, once", async () => {
+  await using bed = new Bed();
+  const routes = bed.bind("run-a");
+  for (let n = 0; n < 3; n++) await ask(routes);
+  await bed.provider.cleanup(binding("run-a"));
+  await bed.platform.clock.advance(60_000);
+  assert.deepEqual(bed.vends, ["vended run-a", "vended-again run-a 2"]);
+});
+
 Deno.test("each binding's vends are audited by themselves", async () => {
   await using bed = new Bed();
   const grant = bed.grant("aws", { sessionName: "shared" });

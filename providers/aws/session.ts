@@ -17,8 +17,6 @@ export interface Session {
   readonly sessionToken: Secret;
   /** In ms since the Unix epoch. */
   readonly expiresAt: number;
-  /** When we got it, in ms since the Unix epoch. */
-  readonly issuedAt: number;
   /** The assumed-role ARN, for logs and the audit log. */
   readonly assumedRoleArn: string;
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Clock } from "$core/clock.ts";
+import { type Clock, sleep } from "$core/clock.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import type { Log } from "$core/log.ts";
 import { isHardFailure, stsTimeout } from "./errors.ts";
@@ -136,12 +136,12 @@ export class SessionCache {
       if (session && now < session.expiresAt - MIN_LIFE_MS) return session;
       if (failure && now < entry.retryAt) {
         if (isHardFailure(failure) || entry.retryAt >= deadline) throw failure;
-        await this.#sleep(entry.retryAt - now);
+        await sleep(this.#clock, entry.retryAt - now);
         continue;
       }
       if (now >= deadline) throw failure ?? stsTimeout();
       this.#refresh(key, entry);
-      await this.#sleep(deadline - now, entry.inFlight);
+      await sleep(this.#clock, deadline - now, entry.inFlight);
     }
   }
 
@@ -177,17 +177,6 @@ export class SessionCache {
       stillServing: !dropped && entry.session !== undefined &&
         this.#clock.now() < entry.session.expiresAt - MIN_LIFE_MS,
       retryInMs: step,
-    });
-  }
-
-  /** Sleeps, or until `early` settles. */
-  #sleep(ms: number, early?: Promise<void>): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#clock.after(ms, resolve);
-      early?.then(() => {
-        cancel();
-        resolve();
-      });
     });
   }
 }

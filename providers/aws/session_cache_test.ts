@@ -18,7 +18,6 @@ function setUp() {
     accessKeyId: `ASIA${++calls}`,
     secretAccessKey: new Secret("secret"),
     sessionToken: new Secret("token"),
-    issuedAt: clock.now(),
     expiresAt: clock.now() + lifeMs,
     assumedRoleArn: "arn:aws:sts::123456789012:assumed-role/Deploy/test",
   });

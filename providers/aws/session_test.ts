@@ -7,7 +7,6 @@ const SESSION: Session = {
   secretAccessKey: new Secret("secret/+="),
   sessionToken: new Secret('token/+=\u00e9"'),
   expiresAt: Date.UTC(2026, 0, 2, 3, 4, 5),
-  issuedAt: 0,
   assumedRoleArn: "arn:aws:sts::123456789012:assumed-role/Deploy/moat",
 };
 

@@ -159,12 +159,7 @@ export interface ProfileFacts {
  * @returns What its profile says; nothing for a file or profile that is missing.
  */
 export async function readProfile(source: Source): Promise<ProfileFacts> {
-  const { parseKnownFiles } = await import("@smithy/shared-ini-file-loader");
-  const profiles = await parseKnownFiles({
-    filepath: source.credentialsFile,
-    configFilepath: source.configFile,
-    ignoreCache: true,
-  });
+  const profiles = await loadProfiles(source);
   const first = profiles[source.profile ?? "default"];
   const seen = new Set<unknown>();
   let profile = first;
@@ -187,12 +182,7 @@ export async function readProfile(source: Source): Promise<ProfileFacts> {
  */
 export async function checkProfile(source: Source): Promise<void> {
   if (source.kind !== "profile") return;
-  const { parseKnownFiles } = await import("@smithy/shared-ini-file-loader");
-  const profiles = await parseKnownFiles({
-    filepath: source.credentialsFile,
-    configFilepath: source.configFile,
-    ignoreCache: true,
-  });
+  const profiles = await loadProfiles(source);
   if (Object.hasOwn(profiles, source.profile ?? "")) return;
   throw usageError(
     `Cannot find profile ${
@@ -200,6 +190,15 @@ export async function checkProfile(source: Source): Promise<void> {
     } in ${source.configFile} or ${source.credentialsFile}`,
     "aws configure list-profiles shows those there are",
   );
+}
+
+async function loadProfiles(source: Source) {
+  const { parseKnownFiles } = await import("@smithy/shared-ini-file-loader");
+  return await parseKnownFiles({
+    filepath: source.credentialsFile,
+    configFilepath: source.configFile,
+    ignoreCache: true,
+  });
 }
 
 function sharedFile(env: Environment, variable: string, name: string): string {

@@ -98,7 +98,7 @@ async function callSts(
     const output = await client.send(
       new AssumeRoleCommand({
         RoleArn: settings.role,
-        RoleSessionName: fitSessionName(settings.sessionName ?? sessionName),
+        RoleSessionName: fitSessionName(sessionName),
         DurationSeconds: settings.durationSeconds,
         ...(settings.externalId && { ExternalId: settings.externalId }),
       }),
@@ -207,12 +207,11 @@ function toSession(
     secretAccessKey: new Secret(SecretAccessKey),
     sessionToken: new Secret(SessionToken),
     expiresAt,
-    issuedAt: now,
     assumedRoleArn: output.AssumedRoleUser?.Arn ?? settings.role,
   };
 }
 
 /** STS takes 2 to 64 of letters, digits and `_+=,.@-`. */
-export function fitSessionName(text: string): string {
+function fitSessionName(text: string): string {
   return text.replace(/[^\w+=,.@-]/g, "-").slice(0, 64).padEnd(2, "-");
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
-import { mintToken } from "$core/binding.ts";
+import { digestToken, mintToken } from "$core/binding.ts";
 import type { RunOpened } from "$core/control.ts";
 import { parseGrantName } from "$core/grant.ts";
 import { MoatError, usageError } from "$core/errors.ts";
@@ -43,7 +43,7 @@ export async function run(
     connection = await RunConnection.open(context, {
       run: name,
       grants: names,
-      token,
+      tokenDigest: digestToken(token.reveal()),
       directory: container ? CONTAINER_DIRECTORY : files.directory,
       reach: way?.reach ?? { by: "loopback" },
     });

@@ -14,8 +14,8 @@
 import type { Clock } from "$core/clock.ts";
 import { Answer, errorAnswer } from "$core/provider.ts";
 import {
-  bodyFraming,
   findHeadEnd,
+  hasBody,
   HttpError,
   MAX_HEAD_BYTES,
   overlongHead,
@@ -412,10 +412,8 @@ export class Connection {
  * not persist (we send it no keep-alive), or the client says so (section 9.3).
  */
 function endsConnection(head: RequestHead): boolean {
-  const framing = bodyFraming(head);
-  if (framing.kind === "chunked") return true;
-  if (framing.kind === "length" && framing.length > 0) return true;
-  return head.version === "1.0" || head.members("connection").includes("close");
+  return hasBody(head) || head.version === "1.0" ||
+    head.members("connection").includes("close");
 }
 
 /** Small answers must not wait for the ACK of the one before. */

@@ -337,6 +337,19 @@ export function bodyFraming(head: RequestHead): BodyFraming {
 }
 
 /**
+ * Tells whether content follows a head.
+ *
+ * @param head The head.
+ * @returns False for none, and for a Content-Length of 0.
+ * @throws {HttpError} As {@link bodyFraming}.
+ */
+export function hasBody(head: RequestHead): boolean {
+  const framing = bodyFraming(head);
+  return framing.kind === "chunked" ||
+    (framing.kind === "length" && framing.length > 0);
+}
+
+/**
  * Section 7.1: chunked once, and last. Section 6.1: 501 for an unknown coding.
  * An empty member is refused, although RFC 9110 section 5.6.1.2 would skip it.
  */

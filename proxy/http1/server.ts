@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Clock } from "$core/clock.ts";
+import { type Clock, sleep } from "$core/clock.ts";
 import { errorAnswer } from "$core/provider.ts";
 import {
   Connection,
@@ -91,10 +91,10 @@ class Server implements HttpServer {
   readonly #refused = new Map<Connection, Promise<void>>();
   readonly #perAddress = new Map<string, number>();
   readonly #accepting: Promise<void>;
+  readonly #stopping = Promise.withResolvers<void>();
+  readonly #empty = Promise.withResolvers<void>();
   #stopped = false;
   #cancelTick: (() => void) | undefined;
-  #endPause: (() => void) | undefined;
-  #onEmpty: (() => void) | undefined;
 
   constructor(
     listener: Deno.Listener,
@@ -119,7 +119,9 @@ class Server implements HttpServer {
   async drain(timeoutMs: number): Promise<void> {
     this.#stop();
     for (const connection of this.#served.keys()) connection.retire();
-    if (this.#served.size > 0) await this.#whenEmpty(timeoutMs);
+    if (this.#served.size > 0) {
+      await sleep(this.#options.clock, timeoutMs, this.#empty.promise);
+    }
     await this.close();
   }
 
@@ -139,7 +141,7 @@ class Server implements HttpServer {
   #stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#endPause?.();
+    this.#stopping.resolve();
     try {
       this.#listener.close();
     } catch (error) {
@@ -161,7 +163,7 @@ class Server implements HttpServer {
         this.#options.onError(error);
         // Someone else closed the listener: it will never accept again.
         if (error instanceof Deno.errors.BadResource) return;
-        await this.#pause(pauseMs);
+        await sleep(this.#options.clock, pauseMs, this.#stopping.promise);
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
       }
     }
@@ -206,7 +208,7 @@ class Server implements HttpServer {
     const others = (this.#perAddress.get(address) ?? 1) - 1;
     if (others > 0) this.#perAddress.set(address, others);
     else this.#perAddress.delete(address);
-    if (this.#served.size === 0) this.#onEmpty?.();
+    if (this.#stopped && this.#served.size === 0) this.#empty.resolve();
   }
 
   /** One timer for all connections, and none while there are none. */
@@ -216,26 +218,6 @@ class Server implements HttpServer {
       for (const connection of this.#served.keys()) connection.checkTime();
       for (const connection of this.#refused.keys()) connection.checkTime();
       if (this.#served.size + this.#refused.size > 0) this.#armTick();
-    });
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(delayMs, resolve);
-      this.#endPause = () => {
-        cancel();
-        resolve();
-      };
-    });
-  }
-
-  #whenEmpty(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = this.#options.clock.after(timeoutMs, resolve);
-      this.#onEmpty = () => {
-        cancel();
-        resolve();
-      };
     });
   }
 }

@@ -5,7 +5,7 @@
  */
 
 /** The signals that mean "stop". */
-export const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
  * Waits for SIGINT or SIGTERM, then gives the signals their default meaning
