@@ -6,9 +6,10 @@
  * @module
  */
 
+import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
 import { MoatError } from "./errors.ts";
-import { writeAll } from "./files.ts";
+import { checkPrivateDir, writeAll } from "./files.ts";
 import type { MountedFile } from "./provider.ts";
 
 /** Asks for a binding that lives as long as this connection. */
@@ -125,12 +126,14 @@ export class ControlClient {
    * @param path The control socket.
    * @param clock Bounds the wait for an answer.
    * @returns The connection, or undefined if no proxy is running.
-   * @throws {MoatError} `control-denied` if the socket belongs to somebody else.
+   * @throws {MoatError} `insecure-directory` or `control-denied` if others have a hand in it.
    */
   static async connect(
     path: string,
     clock: Clock,
   ): Promise<ControlClient | undefined> {
+    // Whoever can put a socket there would tell us what to run.
+    await checkPrivateDir(dirname(path));
     try {
       return new ControlClient(
         await Deno.connect({ transport: "unix", path }),

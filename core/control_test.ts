@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { FakeClock } from "../tests/support/fake_clock.ts";
 import { tempHome } from "../tests/support/temp_home.ts";
 import { ControlClient, readLines } from "./control.ts";
@@ -68,8 +68,19 @@ Deno.test("connect() finds no proxy behind a socket that was left over", async (
 });
 
 Deno.test("connect() finds no proxy where no socket can be", async () => {
-  const path = join("/tmp", "x".repeat(200));
+  await using home = await tempHome();
+  const path = join(home.directory, "x".repeat(200));
   assert.equal(await ControlClient.connect(path, new FakeClock()), undefined);
+});
+
+Deno.test("connect() refuses a socket in a directory that others can enter", async () => {
+  await using home = await tempHome();
+  const path = home.paths.controlSocket;
+  using _listener = Deno.listen({ transport: "unix", path });
+  await Deno.chmod(dirname(path), 0o777);
+  await assert.rejects(ControlClient.connect(path, new FakeClock()), {
+    code: "insecure-directory",
+  });
 });
 
 Deno.test("call() gives the result", async () => {

@@ -57,9 +57,12 @@ export async function ensurePrivateDir(path: string): Promise<void> {
  * @throws {MoatError} `insecure-directory` with the command that cures it.
  */
 export async function checkPrivateDir(path: string): Promise<void> {
-  const info = await missingOk(Deno.stat(path));
-  if (!info) return;
-  const found = intrusion(info, 0o700);
+  const entry = await missingOk(Deno.lstat(path));
+  if (!entry) return;
+  // Whoever owns a link decides where it leads.
+  const found = entry.isSymlink && isForeign(entry)
+    ? intrusion(entry, 0o700)
+    : intrusion(await Deno.stat(path), 0o700);
   if (!found) return;
   throw new MoatError(
     "insecure-directory",
@@ -229,11 +232,15 @@ function checkPrivateFile(path: string, info: Deno.FileInfo): void {
   });
 }
 
+function isForeign(info: Deno.FileInfo): boolean {
+  const uid = Deno.uid();
+  return uid !== null && info.uid !== null && info.uid !== uid;
+}
+
 /** What lets others in, or undefined if nothing does. */
 function intrusion(info: Deno.FileInfo, wanted: number) {
-  const uid = Deno.uid();
-  if (uid !== null && info.uid !== null && info.uid !== uid) {
-    const fault = `owner is uid ${info.uid}, must be ${uid}`;
+  if (isForeign(info)) {
+    const fault = `owner is uid ${info.uid}, must be ${Deno.uid()}`;
     return { fault, foreign: true };
   }
   const mode = (info.mode ?? wanted) & 0o777;

@@ -69,6 +69,26 @@ Deno.test("ensurePrivateDir() refuses a file in its place", async () => {
   await assert.rejects(ensurePrivateDir(path), { code: "cannot-write" });
 });
 
+testUnless(
+  NOT_ROOT,
+  "checkPrivateDir() refuses another user's link to a directory of ours",
+  async () => {
+    await using home = await tempHome();
+    const link = join(home.directory, "link");
+    await Deno.mkdir(join(home.directory, "ours"), { mode: 0o700 });
+    await Deno.symlink(join(home.directory, "ours"), link);
+    await new Deno.Command("chown", { args: ["-h", "65534", link] }).output();
+    await assert.rejects(checkPrivateDir(link), { code: "insecure-directory" });
+  },
+);
+
+Deno.test("checkPrivateDir() accepts our own link to a directory of ours", async () => {
+  await using home = await tempHome();
+  await Deno.mkdir(join(home.directory, "ours"), { mode: 0o700 });
+  await Deno.symlink("ours", join(home.directory, "link"));
+  await checkPrivateDir(join(home.directory, "link"));
+});
+
 Deno.test("checkPrivateDir() accepts a missing directory", async () => {
   await using home = await tempHome();
   await checkPrivateDir(join(home.directory, "missing"));

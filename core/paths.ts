@@ -9,6 +9,8 @@ import { MoatError } from "./errors.ts";
 
 /** Directories and files of one moat home. All directories are 0700. */
 export interface Paths {
+  /** moat's own topmost directories: what is below them is judged by them. */
+  readonly roots: readonly string[];
   /** Encrypted grants, `NAME.grant`. */
   readonly grants: string;
   /** Where the key of the grants is, and its id. */
@@ -45,16 +47,11 @@ export function findPaths(env: Readonly<Record<string, string>>): Paths {
   const home = env["MOAT_HOME"];
   if (home) {
     if (!home.startsWith("/")) throw relative("MOAT_HOME", home);
-    return layOut(home, home, home);
+    return layOut(home, home);
   }
   const data = xdg(env, "XDG_DATA_HOME", ".local/share");
   const state = xdg(env, "XDG_STATE_HOME", ".local/state");
-  const runtime = env["XDG_RUNTIME_DIR"];
-  return layOut(
-    data,
-    state,
-    runtime?.startsWith("/") ? join(runtime, "moat") : state,
-  );
+  return layOut(data, state);
 }
 
 function xdg(
@@ -87,15 +84,20 @@ function relative(variable: string, value: string) {
   );
 }
 
-function layOut(data: string, state: string, runtime: string): Paths {
+/**
+ * The control socket is not below XDG_RUNTIME_DIR: sessions of one user differ
+ * in it, and a revoke must find the proxy that another one started.
+ */
+function layOut(data: string, state: string): Paths {
   return {
+    roots: [data, state],
     grants: join(data, "grants"),
     keyRecord: join(data, "key.json"),
     keyFile: join(data, "key"),
     runs: join(state, "runs"),
     audit: join(state, "audit.jsonl"),
     locks: join(state, "locks"),
-    controlSocket: join(runtime, "control.sock"),
+    controlSocket: join(state, "control.sock"),
     proxyLog: join(state, "proxy.log"),
   };
 }

@@ -4,11 +4,15 @@ import { checkSocketPath, findPaths } from "./paths.ts";
 const HOME = { HOME: "/home/ana" };
 
 Deno.test("findPaths() puts everything below MOAT_HOME", () => {
-  const paths = findPaths({ ...HOME, MOAT_HOME: "/m", XDG_DATA_HOME: "/x" });
+  const { roots, ...paths } = findPaths({
+    ...HOME,
+    MOAT_HOME: "/m",
+    XDG_DATA_HOME: "/x",
+  });
   const outside = Object.values(paths).filter((path) =>
     !path.startsWith("/m/")
   );
-  assert.deepEqual(outside, []);
+  assert.deepEqual([roots, outside], [["/m", "/m"], []]);
 });
 
 Deno.test("findPaths() gives every file a path of its own", () => {
@@ -41,19 +45,14 @@ const CASES: {
     audit: "/state/moat/audit.jsonl",
   },
   {
-    name: "follows XDG_RUNTIME_DIR",
+    name: "has one control socket for all sessions of a user",
     env: { ...HOME, XDG_RUNTIME_DIR: "/run/user/1000" },
-    controlSocket: "/run/user/1000/moat/control.sock",
+    controlSocket: "/home/ana/.local/state/moat/control.sock",
   },
   {
     name: "ignores a relative XDG_DATA_HOME",
     env: { ...HOME, XDG_DATA_HOME: "data" },
     grants: "/home/ana/.local/share/moat/grants",
-  },
-  {
-    name: "ignores a relative XDG_RUNTIME_DIR",
-    env: { ...HOME, XDG_RUNTIME_DIR: "run" },
-    controlSocket: "/home/ana/.local/state/moat/control.sock",
   },
   {
     name: "ignores an empty MOAT_HOME",

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { digestToken, mintToken } from "$core/binding.ts";
 import type { CommandContext } from "$core/cli/command.ts";
 import { sleep } from "$core/clock.ts";
 import {
@@ -13,6 +14,7 @@ import {
   type RunRequest,
 } from "$core/control.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
+import type { Secret } from "$core/secret.ts";
 import { startProxy } from "./start_proxy.ts";
 
 /** While the proxy is away, how often to look for it. */
@@ -30,8 +32,9 @@ const RETRIES_BEFORE_START = 5;
 /** An open run. */
 export class RunConnection {
   readonly #context: CommandContext;
-  readonly #request: RunRequest;
+  #request: RunRequest;
   #client: ControlClient;
+  readonly #replaceToken: (token: Secret) => Promise<void>;
   #isClosed = false;
   /** What the proxy gave at first. */
   readonly opened: RunOpened;
@@ -41,7 +44,9 @@ export class RunConnection {
     request: RunRequest,
     client: ControlClient,
     opened: RunOpened,
+    replaceToken: (token: Secret) => Promise<void>,
   ) {
+    this.#replaceToken = replaceToken;
     this.#context = context;
     this.#client = client;
     this.opened = opened;
@@ -54,12 +59,15 @@ export class RunConnection {
    *
    * @param context The command's context.
    * @param request What the run asks for.
+   * @param replaceToken Gives the client another token: while the proxy was
+   * away, somebody else may have listened where it sent the one before.
    * @returns The open run.
    * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
    */
   static async open(
     context: CommandContext,
     request: RunRequest,
+    replaceToken: (token: Secret) => Promise<void>,
   ): Promise<RunConnection> {
     const { clock } = context.platform;
     const deadline = clock.now() + PATIENCE_MS;
@@ -68,7 +76,13 @@ export class RunConnection {
         const client = await connectOrStart(context);
         client.onNotice = (error) => warn(context, error);
         const opened = await openOn(client, request);
-        return new RunConnection(context, request, client, opened);
+        return new RunConnection(
+          context,
+          request,
+          client,
+          opened,
+          replaceToken,
+        );
       } catch (thrown) {
         const error = toMoatError(thrown);
         if (!PASSING.includes(error.code)) throw error;
@@ -107,7 +121,7 @@ export class RunConnection {
         ? await connectOrStart(this.#context, portOf(this.opened))
         : await connect(this.#context);
       if (!client) return false;
-      await openOn(client, this.#request);
+      await this.#openAgain(client);
       this.#client = client;
       return true;
     } catch (error) {
@@ -115,6 +129,23 @@ export class RunConnection {
         code: toMoatError(error).code,
       });
       return false;
+    }
+  }
+
+  /** With a new token, unless it is still the proxy that knows the old one. */
+  async #openAgain(client: ControlClient): Promise<void> {
+    const token = mintToken();
+    const tokenDigest = digestToken(token.reveal());
+    try {
+      await client.call("run-open", { ...this.#request, tokenDigest });
+      await this.#replaceToken(token);
+      this.#request = { ...this.#request, tokenDigest };
+    } catch (error) {
+      if (toMoatError(error).code !== "run-exists") {
+        client.close();
+        throw error;
+      }
+      await openOn(client, this.#request);
     }
   }
 }

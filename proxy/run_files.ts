@@ -7,7 +7,12 @@
 
 import { join } from "node:path";
 import type { Paths } from "$core/paths.ts";
-import { ensurePrivateDir, missingOk, storageError } from "$core/files.ts";
+import {
+  ensurePrivateDir,
+  missingOk,
+  storageError,
+  writeFileAtomic,
+} from "$core/files.ts";
 import type { MountedFile } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
 
@@ -34,6 +39,8 @@ export interface RunFiles {
   readonly directory: string;
   /** Writes the files of the client and its token. */
   write(files: readonly MountedFile[], token: Secret): Promise<void>;
+  /** Puts another token in place of the one before. */
+  replaceToken(token: Secret): Promise<void>;
   /** Removes everything. */
   remove(): Promise<void>;
 }
@@ -62,6 +69,12 @@ export async function createRunFiles(
       const content = token.reveal();
       // No final newline: most SDKs send it as a part of the token.
       await writeMounted(directory, { path: "token", mode: 0o444, content });
+    },
+    async replaceToken(token) {
+      await writeFileAtomic(join(directory, "token"), token.reveal(), {
+        mode: 0o444,
+      });
+      await Deno.chmod(join(directory, "token"), 0o444);
     },
     async remove() {
       await missingOk(Deno.remove(root, { recursive: true }));

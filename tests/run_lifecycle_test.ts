@@ -127,15 +127,19 @@ test("leaves no proxy of its own when it is killed", async (scene) => {
   assert.deepEqual(await scene.runNames(), []);
 });
 
-test("goes on with the same token and port when the proxy was killed and started again", async (scene) => {
+test("goes on with a new token on the same port when the proxy was killed and started again", async (scene) => {
   const first = await scene.startProxy();
   const run = await scene.startRun();
   assert.ok(await works(run));
   await endProcess(first.pid, "SIGKILL");
   assert.ok(!await works(run));
   const listen = (first.urls[0] ?? "").replace("http://", "");
-  await scene.startProxy({ args: ["--listen", listen] });
+  const again = await scene.startProxy({ args: ["--listen", listen] });
   await eventually("credentials again", () => works(run));
+  // Whoever listened there meanwhile may have the old one.
+  const headers = { Authorization: `Bearer ${run.token}` };
+  const { status } = await get(again.address, "/ecs/credentials", headers);
+  assert.equal(status, 401);
   await run.stop();
   assert.deepEqual(await scene.runNames(), []);
 });

@@ -7,6 +7,8 @@
 
 import { type MoatError, toMoatError, usageError } from "../errors.ts";
 import type { Flag, Provider, ProviderRegistry } from "../provider.ts";
+import { checkPrivateDir } from "../files.ts";
+import type { Paths } from "../paths.ts";
 import type { Arguments, Command } from "./command.ts";
 import type { Wiring } from "./context.ts";
 import { commandHelp, programHelp } from "./help.ts";
@@ -88,6 +90,7 @@ async function dispatch(
   checkOperands(command, args);
   checkProviderFlags(command, context.registry, args);
   const run = await loading;
+  if (!command.worksHomeless) await checkRoots(context.platform.paths);
   const status = await run(context, args);
   await context.audit.flush();
   return status;
@@ -100,6 +103,11 @@ function namedProvider(
 ): readonly Provider[] {
   const name = rest.find((word) => !word.startsWith("-")) ?? "";
   return providers.filter((p) => [p.name, ...p.aliases].includes(name));
+}
+
+/** Before anything below them is read, made or removed. */
+async function checkRoots({ roots }: Paths): Promise<void> {
+  for (const root of roots) await checkPrivateDir(root);
 }
 
 /** A command's own flags and those that providers declare for it; the first of a name counts. */

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
+import { testUnless } from "../../tests/support/conditional.ts";
 import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import { headerProvider } from "../../tests/support/header_provider.ts";
 import { memoryStreams } from "../../tests/support/memory_streams.ts";
 import { type TempHome, tempHome } from "../../tests/support/temp_home.ts";
+import { createAuditLog } from "../audit.ts";
+import { systemClock } from "../clock.ts";
 import { MoatError } from "../errors.ts";
 import type { Provider } from "../provider.ts";
 import { PROXY_COMMANDS } from "$proxy/commands/mod.ts";
@@ -30,7 +33,7 @@ const TEST_COMMANDS: readonly Command[] = [
   command("fail", fail(new MoatError("bad-luck", "Cannot", { hint: "retry" }))),
   command("crash", fail(new TypeError(`no ${CANARY}`))),
   command("misuse", fail(new MoatError("usage", "Cannot use this"))),
-  command("seven", () => Promise.resolve(7)),
+  command("seven", () => Promise.resolve(7), { worksHomeless: true }),
   command("wrap", (_context, { command: [word = ""] }) => {
     if (word === "fail") throw new MoatError("bad-luck", "Cannot");
     return Promise.resolve(Number(word));
@@ -210,10 +213,34 @@ Deno.test("runProgram() runs what needs no state without a home", async () => {
   assert.deepEqual([status, err], [7, ""]);
 });
 
+testUnless(
+  Deno.uid() === 0 ? undefined : "not root",
+  "runProgram() refuses a home of another user before it does anything there",
+  async () => {
+    await using home = await tempHome();
+    await Deno.chown(home.directory, 65_534, 65_534);
+    const { status, err } = await moat(["proxy"], home);
+    assert.equal(status, 1);
+    assert.match(err, /^error: Cannot use directory .*: owner is uid 65534/);
+    assert.deepEqual(await Array.fromAsync(Deno.readDir(home.directory)), []);
+  },
+);
+
 Deno.test("runProgram() makes no file for a command line that it refuses", async () => {
   await using home = await tempHome();
   await moat(["grant", "alpha", "--nope"], home);
   assert.deepEqual(await Array.fromAsync(Deno.readDir(home.directory)), []);
+});
+
+Deno.test("moat audit keeps each event on its line, whatever its fields hold", async () => {
+  await using home = await tempHome();
+  const log = createAuditLog(home.paths, systemClock, { onFailure() {} });
+  const forged = "x\n2026-01-01T00:00:00.000Z revoked grant=forged \x1b[31m";
+  await log.record("vended", { accessKeyId: forged, grants: ["a", "b"] });
+  const { out } = await moat(["audit"], home);
+  assert.match(out, /^\S+ vended accessKeyId="x\\n.*" grants=a,b\n$/);
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(out.slice(0, -1), /[\x00-\x1f]/);
 });
 
 const GRANT = ["grant", "alpha", "--token", CANARY];

@@ -65,6 +65,8 @@ export interface Command {
   readonly showsGrantExamples?: boolean;
   /** Whether a command follows `--`; then its failures exit with 125. */
   readonly takesCommand?: boolean;
+  /** Whether it works without a home directory. Default: false. */
+  readonly worksHomeless?: boolean;
   /** More text for its help, such as exit statuses. */
   readonly notes?: readonly string[];
   /** Loads its code, so that other commands start fast. */

@@ -204,7 +204,7 @@ function textLine(event: string, fields: LogFields): string {
     .replaceAll("{", "{{").replaceAll("}", "}}");
 }
 
-function word(value: unknown): string {
+export function word(value: unknown): string {
   if (typeof value === "string" && /^[\w.:/@+,-]+$/.test(value)) return value;
   return JSON.stringify(value) ?? "undefined";
 }
@@ -213,7 +213,7 @@ function word(value: unknown): string {
  * Keeps a text within its line: control characters, line separators and
  * changes of the writing direction become escapes as in JSON.
  */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(
     // deno-lint-ignore no-control-regex
     /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,

@@ -46,7 +46,7 @@ export async function run(
       tokenDigest: digestToken(token.reveal()),
       directory: container ? CONTAINER_DIRECTORY : files.directory,
       reach: way?.reach ?? { by: "loopback" },
-    });
+    }, (fresh) => files.replaceToken(fresh));
     const { opened } = connection;
     await files.write(opened.files, token);
     if (container) await warnOfConflicts(container, opened, context);

@@ -6,6 +6,7 @@
 
 import { readAudit, verifyAudit } from "../../audit.ts";
 import { MoatError } from "../../errors.ts";
+import { printable, word } from "../output.ts";
 import type { Arguments, CommandContext } from "../command.ts";
 
 /** Prints the audit log, or checks its chain with `--verify`. */
@@ -34,8 +35,17 @@ export async function run(
     }
     const fields = Object.entries(event.fields)
       .filter(([, value]) => Array.isArray(value) || typeof value !== "object")
-      .map(([key, value]) => `${key}=${value}`);
-    output.text(`${event.time} ${event.event} ${fields.join(" ")}\n`);
+      .map(([key, value]) => `${word(key)}=${word(shorten(value))}`);
+    const line = [event.time, event.event, ...fields].join(" ");
+    output.text(printable(line) + "\n");
   }
   return 0;
+}
+
+/** A list as its members, and no text longer than a line. */
+function shorten(value: unknown): unknown {
+  const text = Array.isArray(value) ? value.join(",") : value;
+  return typeof text === "string" && text.length > 200
+    ? text.slice(0, 200) + "…"
+    : text;
 }

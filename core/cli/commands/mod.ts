@@ -50,6 +50,7 @@ export const CORE_COMMANDS: readonly Command[] = [
     usage: "[--json]",
     examples: ["moat grant providers"],
     flags: [JSON_FLAG],
+    worksHomeless: true,
     load: () => import("./grant_providers.ts").then((m) => m.run),
   },
   {
@@ -79,6 +80,7 @@ export const CORE_COMMANDS: readonly Command[] = [
     examples: ["moat run --grant {provider} -- moat whoami {provider}"],
     flags: [JSON_FLAG],
     operands: [1, 1],
+    worksHomeless: true,
     load: () => import("./whoami.ts").then((m) => m.run),
   },
   {
@@ -96,6 +98,7 @@ export const CORE_COMMANDS: readonly Command[] = [
     ],
     operands: [1, 1],
     providerFlags: "simulateFlags",
+    worksHomeless: true,
     load: () => import("./simulate.ts").then((m) => m.run),
   },
 ];
