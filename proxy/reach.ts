@@ -35,7 +35,6 @@ export async function chooseReach(
   ask: AskEngine,
 ): Promise<ContainerReach> {
   const network = networkName(run);
-  if (network === "host") return { reach: { by: "loopback" }, options: [] };
   if (/^(none|container|ns|pod)$/.test(network)) {
     throw noWay(run, `the network "${run.network}" has no way to the host`);
   }
@@ -77,8 +76,14 @@ async function reachDocker(
     return { reach: { by: "name", name }, options: [] };
   }
   if (info.includes("rootless")) {
-    throw noWay(run, "rootless Docker keeps its networks apart from the host");
+    // Its host network is not this host's, either.
+    throw noWay(
+      run,
+      "rootless Docker keeps its networks apart from the host",
+      "use Docker as root, or podman run --network host …",
+    );
   }
+  if (network === "host") return LOOPBACK;
   return byGateway(await inspectGateway(network, run, ask));
 }
 
@@ -91,6 +96,7 @@ async function reachPodman(
     const name = ENGINE_HOSTS.podman;
     return { reach: { by: "name", name }, options: [] };
   }
+  if (network === "host") return LOOPBACK;
   const rootless = await ask([
     "info",
     "--format",
@@ -98,10 +104,16 @@ async function reachPodman(
   ]);
   const isUserMode = /^(slirp4netns|pasta)$/.test(network);
   if (rootless.trim() === "true" || isUserMode) {
-    throw noWay(run, "this network is kept apart from the host");
+    throw noWay(
+      run,
+      "rootless podman keeps this network apart from the host",
+      "use podman run --network host …, or podman as root",
+    );
   }
   return byGateway(await inspectGateway(network, run, ask));
 }
+
+const LOOPBACK: ContainerReach = { reach: { by: "loopback" }, options: [] };
 
 function byGateway(address: string): ContainerReach {
   return {
@@ -170,9 +182,10 @@ function parseInspection(text: string): NetworkInspection[] {
   }
 }
 
-function noWay(run: EngineRun, reason: string): MoatError {
-  return usageError(
-    `Cannot reach moat from this container: ${reason}`,
-    `use a bridge network, or ${run.engine} run --network host …`,
-  );
+function noWay(
+  run: EngineRun,
+  reason: string,
+  hint = `use a bridge network, or ${run.engine} run --network host …`,
+): MoatError {
+  return usageError(`Cannot reach moat from this container: ${reason}`, hint);
 }

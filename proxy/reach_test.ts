@@ -100,7 +100,7 @@ const REACHED: { line: string; engine?: Engine; expect: unknown }[] = [
   { line: "docker run --network private img", expect: gateway("172.21.0.1") },
   { line: "docker run --network fresh img", expect: gateway("127.0.0.1") },
   { line: "docker run --network six img", expect: gateway("fd01::1") },
-  { line: "docker run --network host img", engine: {}, expect: LOOPBACK },
+  { line: "docker run --network host img", expect: LOOPBACK },
   { line: "podman run --network host img", engine: {}, expect: LOOPBACK },
   { line: "podman run img", expect: gateway("10.88.0.1") },
   { line: "podman run --network bridge img", expect: gateway("10.88.0.1") },
@@ -165,6 +165,11 @@ const REFUSED: { line: string; engine?: Engine; expect: RegExp }[] = [
   ]),
   {
     line: "docker run img",
+    engine: { info: 'Debian ["name=rootless"]' },
+    expect: /^usage: .*rootless Docker/,
+  },
+  {
+    line: "docker run --network host img",
     engine: { info: 'Debian ["name=rootless"]' },
     expect: /^usage: .*rootless Docker/,
   },

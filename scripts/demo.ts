@@ -8,9 +8,24 @@
 // deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { buildMoat } from "./build.ts";
-import { type DemoEngine, findEngine } from "./demo_engine.ts";
-import { run, type RunResult, runScript, ScriptError } from "./process.ts";
+import {
+  type DemoEngine,
+  engineEnv,
+  type EngineFound,
+  failureLine,
+  findEngine,
+  MOAT_IN_CONTAINER,
+} from "./demo_engine.ts";
+import {
+  Interrupted,
+  runClean,
+  type Server,
+  startServer,
+  watchSignals,
+} from "./demo_process.ts";
+import { exists, type RunResult, runScript, ScriptError } from "./process.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/Demo";
 
@@ -22,20 +37,46 @@ const WORKLOAD = [
   "echo; echo '# identity'; \"$MOAT_DEMO_CLIENT\" whoami aws --json",
 ].join("\n");
 
-/** What a step has shown. */
-type Shown = string | readonly string[];
+/** A check of what is built already is done by then. */
+const BUILD_NOTE_MS = 500;
+
+type Environment = Readonly<Record<string, string>>;
+
+/** What all steps have. */
+interface Scene {
+  /** The executable. */
+  readonly moat: string;
+  /** Private to this demo. */
+  readonly directory: string;
+  /** All that moat gets: a state and a home of its own. */
+  readonly env: Readonly<Record<"PATH" | "HOME" | "MOAT_HOME", string>>;
+  readonly signal: AbortSignal;
+}
+
+/** What the workload printed, and where it ran. */
+interface Workload {
+  readonly ran: RunResult;
+  /** One or more lines. */
+  readonly where: readonly string[];
+}
+
+const styled = Deno.stdout.isTerminal() && !Deno.noColor &&
+  Deno.env.get("TERM") !== "dumb";
+const MARK = styled ? "\x1b[32m✓\x1b[39m " : "ok";
 
 let stepsDone = 0;
 
-/** Prints one step; whatever it throws ends the demo. */
+/** Prints one step once it is verified; whatever it throws ends the demo. */
 async function step<T>(
   title: string,
-  work: () => Promise<[T, Shown]>,
+  work: () => Promise<[result: T, ...shown: string[]]>,
 ): Promise<T> {
-  const [result, shown] = await work();
-  const [first, ...more] = typeof shown === "string" ? [shown] : shown;
-  console.log(` ${++stepsDone}  ${title.padEnd(22)} ${first}`);
-  for (const line of more) console.log(`    ${"".padEnd(22)} ${line}`);
+  const [result, first = "", ...more] = await work();
+  stepsDone++;
+  console.log(` ${MARK} ${title.padEnd(18)} ${first}`);
+  for (const line of more) {
+    console.log(" ".repeat(23) + (styled ? `\x1b[2m${line}\x1b[22m` : line));
+  }
   return result;
 }
 
@@ -43,168 +84,183 @@ function check(holds: boolean, what: string, seen = ""): asserts holds {
   if (!holds) throw new ScriptError(`The demo failed: ${what}`, seen.trim());
 }
 
-/** A long-running moat whose `ready` line was read. */
-interface Running extends AsyncDisposable {
-  readonly url: string;
-  readonly notes: () => string;
+async function demo(scene: Scene): Promise<void> {
+  await using sts = await simulateSts(scene);
+  const keys = await sourceKeys(sts, scene.signal);
+  const source = { ...scene.env, ...keys, AWS_ENDPOINT_URL_STS: sts.url };
+  await grant(scene, source);
+  await using proxy = await startProxy(scene, source);
+  const { directory, moat, signal } = scene;
+  const env = Deno.env.toObject();
+  const found = await findEngine({ directory, moat, signal, env });
+  await using engine = found.engine;
+  const output = await runWorkload(scene, found, sts.url);
+  await findNoKey(output, Object.values(keys));
+  await audit(scene);
+  await cleanUp(scene, [proxy, sts], engine);
 }
 
-async function start(
-  moat: string,
-  args: string[],
-  env: Record<string, string>,
-): Promise<Running> {
-  const child = new Deno.Command(moat, {
-    args,
-    env,
-    clearEnv: true,
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  let notes = "";
-  const reading = (async () => {
-    for await (
-      const text of child.stderr.pipeThrough(new TextDecoderStream())
-    ) notes += text;
-  })();
-  const url = await readyUrl(child.stdout);
-  check(url !== "", `moat ${args.join(" ")} did not become ready`, notes);
-  return {
-    url,
-    notes: () => notes,
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGTERM");
-      await Promise.all([child.status, reading]);
-    },
-  };
-}
-
-async function readyUrl(
-  stdout: ReadableStream<Uint8Array<ArrayBuffer>>,
-): Promise<string> {
-  let text = "";
-  const reader = stdout.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return "";
-    text += value;
-    const url = /^ready (\S+)\n/m.exec(text)?.[1];
-    if (url) {
-      reader.cancel();
-      return url;
-    }
-  }
-}
-
-/** The command line of the workload, in a container or as a plain child. */
-function workload(
-  engine: DemoEngine | string,
-  moat: string,
-  stsUrl: string,
-): readonly string[] {
-  const command = ["sh", "-c", WORKLOAD];
-  if (typeof engine === "string") {
-    const env = [`MOAT_DEMO_CLIENT=${moat}`, `AWS_ENDPOINT_URL_STS=${stsUrl}`];
-    return ["env", ...env, ...command];
-  }
-  const options = [
-    ...["--volume", `${moat}:/opt/moat:ro`, "--workdir", "/tmp"],
-    ...["--env", "MOAT_DEMO_CLIENT=/opt/moat"],
-    ...["--env", `AWS_ENDPOINT_URL_STS=${stsUrl}`],
-    ...["--env", "AWS_EC2_METADATA_DISABLED=true"],
-  ];
-  return [...engine.command(options), ...command];
-}
-
-function part(output: string, name: string): string {
-  const [, rest = ""] = output.split(`# ${name}\n`);
-  return rest.split(/^# /m)[0] ?? "";
-}
-
-async function demo(directory: string): Promise<void> {
-  const built = await buildMoat();
-  const moat = built.path;
-  const engine = await findEngine(directory);
-  await Deno.mkdir(join(directory, "work"));
-  const clean = {
-    PATH: Deno.env.get("PATH") ?? "/usr/bin:/bin",
-    HOME: directory,
-    MOAT_HOME: join(directory, "moat"),
-    MOAT_KEYRING: "file",
-    AWS_EC2_METADATA_DISABLED: "true",
-  };
-  const cwd = join(directory, "work");
-  const moatRun = (args: readonly string[], env: Record<string, string>) =>
-    run(["env", "-i", ...assignments(env), moat, ...args], { cwd });
-
-  console.log("moat demo: a workload gets an AWS role, and never sees a key\n");
-  await using sts = await step("simulated STS", async () => {
-    const server = await start(moat, ["simulate", "aws"], clean);
+async function simulateSts({ moat, env, signal }: Scene): Promise<Server> {
+  return await step("simulated STS", async () => {
+    const server = await startServer([moat, "simulate", "aws"], {
+      env,
+      signal,
+    });
     return [server, `${server.url} (no AWS account is needed)`];
   });
-  const keys = await sourceKeys(sts.notes);
-  const withKeys = { ...clean, ...keys, AWS_ENDPOINT_URL_STS: sts.url };
+}
 
+async function grant(scene: Scene, env: Environment): Promise<void> {
   await step("moat grant aws", async () => {
-    const args = ["grant", "aws", "--role", ROLE];
-    const granted = await moatRun(args, withKeys);
+    const granted = await moatRun(scene, ["grant", "aws", "--role", ROLE], env);
     check(granted.code === 0, "the grant failed", granted.stderr);
     return [undefined, ROLE];
   });
+}
 
-  await using _proxy = await step("moat proxy", async () => {
-    const args = ["proxy", "--listen", "127.0.0.1:0"];
-    const server = await start(moat, args, withKeys);
+async function startProxy(
+  { moat, signal }: Scene,
+  env: Environment,
+): Promise<Server> {
+  return await step("moat proxy", async () => {
+    const argv = [moat, "proxy", "--listen", "127.0.0.1:0"];
+    const server = await startServer(argv, { env, signal });
     return [server, server.url];
   });
+}
 
-  const where = typeof engine === "string"
-    ? ["in a plain child: a convenience, no isolation", `(${engine})`]
-    : [`in a container of ${engine.label}`];
-  const output = await step("moat run", async () => {
-    const command = workload(engine, moat, sts.url);
-    const ran = await moatRun(
-      ["run", "--grant", "aws", "--", ...command],
-      clean,
-    );
+async function runWorkload(
+  scene: Scene,
+  found: EngineFound,
+  stsUrl: string,
+): Promise<string> {
+  return await step("moat run", async () => {
+    const { ran, where } = await inContainer(scene, found, stsUrl);
     check(ran.code === 0, "the workload failed", ran.stderr);
-    const arn = identity(ran);
-    return [ran.stdout, [...where, `sts:GetCallerIdentity -> ${arn}`]];
+    return [
+      ran.stdout,
+      ...where,
+      `identity: ${identity(ran)}`,
+    ];
   });
+}
 
-  await step("no long-lived key", async () => {
-    for (const key of Object.values(keys)) {
+/** Runs the workload in a container, or where that cannot be, without one. */
+async function inContainer(
+  scene: Scene,
+  { engine, reasons }: EngineFound,
+  stsUrl: string,
+): Promise<Workload> {
+  if (!engine) return await inPlainChild(scene, reasons, stsUrl);
+  const command = engine.command([
+    ...["--workdir", "/tmp"],
+    ...["--env", `MOAT_DEMO_CLIENT=${MOAT_IN_CONTAINER}`],
+    ...["--env", `AWS_ENDPOINT_URL_STS=${stsUrl}`],
+    ...["--env", "AWS_EC2_METADATA_DISABLED=true"],
+  ]);
+  // The engine needs the user's HOME; moat must not find AWS files there.
+  const empty = join(scene.directory, "empty");
+  await Deno.writeTextFile(empty, "");
+  const ran = await runGranted(scene, command, {
+    ...engineEnv(Deno.env.toObject()),
+    ...{ AWS_CONFIG_FILE: empty, AWS_SHARED_CREDENTIALS_FILE: empty },
+    ...{ MOAT_HOME: scene.env.MOAT_HOME, MOAT_KEYRING: "file" },
+  });
+  if (ran.code === 0) {
+    return { ran, where: [`in a container of ${engine.label}`] };
+  }
+  const failed = failureLine(engine.label, ran.stderr);
+  return await inPlainChild(scene, [...reasons, failed], stsUrl);
+}
+
+async function inPlainChild(
+  scene: Scene,
+  reasons: readonly string[],
+  stsUrl: string,
+): Promise<Workload> {
+  const ran = await runGranted(scene, [], {
+    ...scene.env,
+    MOAT_DEMO_CLIENT: scene.moat,
+    AWS_ENDPOINT_URL_STS: stsUrl,
+  });
+  const where = ["in a plain child: a convenience, no isolation", ...reasons];
+  return { ran, where };
+}
+
+async function runGranted(
+  scene: Scene,
+  prefix: readonly string[],
+  env: Environment,
+): Promise<RunResult> {
+  const command = [...prefix, "sh", "-c", WORKLOAD];
+  return await moatRun(scene, ["run", "--grant", "aws", "--", ...command], env);
+}
+
+async function findNoKey(
+  output: string,
+  keys: readonly string[],
+): Promise<void> {
+  await step("no long-lived key", () => {
+    for (const key of keys) {
       check(!output.includes(key), "a long-lived key is in the workload");
     }
     const variables = part(output, "environment").trim().split("\n").length;
     const files = part(output, "files").trim().split("\n").length;
     check(variables > 5 && files > 3, "the workload showed too little", output);
-    return await Promise.resolve([
-      undefined,
-      `in none of its ${variables} variables and ${files} files`,
-    ]);
+    const where = `in none of its ${variables} variables and ${files} files`;
+    return Promise.resolve([undefined, where]);
   });
+}
 
+async function audit(scene: Scene): Promise<void> {
   await step("moat audit", async () => {
-    const verified = await moatRun(["audit", "--verify"], clean);
+    const verified = await moatRun(scene, ["audit", "--verify"]);
     check(verified.code === 0, "the audit log is broken", verified.stderr);
-    const { stdout } = await moatRun(["audit"], clean);
+    const { stdout } = await moatRun(scene, ["audit"]);
     for (const event of ["granted", "bound", "vended", "unbound"]) {
       check(stdout.includes(` ${event} `), `no "${event}" in the log`, stdout);
     }
     const lines = stdout.trim().split("\n").map(shorten);
-    return [undefined, [verified.stdout.trim(), ...lines]];
+    return [undefined, verified.stdout.trim(), ...lines];
   });
+}
 
+/** Says only what it has looked for. */
+async function cleanUp(
+  { env: { MOAT_HOME } }: Scene,
+  servers: readonly Server[],
+  engine: DemoEngine | undefined,
+): Promise<void> {
   await step("cleaned up", async () => {
-    const runs = await Array.fromAsync(
-      Deno.readDir(join(clean.MOAT_HOME, "runs")),
-    );
+    for (const server of servers) {
+      check(await server.stop(), "a process did not end well", server.notes());
+    }
+    const runs = await Array.fromAsync(Deno.readDir(join(MOAT_HOME, "runs")));
     check(runs.length === 0, "a run left files behind");
-    if (typeof engine !== "string") await engine.close();
-    return [undefined, "no run, token or container is left"];
+    const socket = await exists(join(MOAT_HOME, "control.sock"));
+    check(!socket, "the proxy left its control socket behind");
+    const gone = "gone: processes, files of the run, control socket";
+    if (!engine) return [undefined, gone];
+    const left = await engine.containers();
+    check(left.length === 0, "a container is left", left.join(" "));
+    await engine[Symbol.asyncDispose]();
+    check(!await engine.hasImage(), "the image is left");
+    return [undefined, `${gone}, container, image`];
   });
+}
+
+async function moatRun(
+  { moat, directory, env, signal }: Scene,
+  args: readonly string[],
+  ownEnv: Environment = env,
+): Promise<RunResult> {
+  const cwd = join(directory, "work");
+  return await runClean([moat, ...args], { env: ownEnv, cwd, signal });
+}
+
+function part(output: string, name: string): string {
+  const [, rest = ""] = output.split(`# ${name}\n`);
+  return rest.split(/^# /m)[0] ?? "";
 }
 
 function identity(ran: RunResult): string {
@@ -216,46 +272,87 @@ function identity(ran: RunResult): string {
 
 /** The simulator tells its key on stderr, as lines for a shell. */
 async function sourceKeys(
-  notes: () => string,
+  sts: Server,
+  signal: AbortSignal,
 ): Promise<Record<string, string>> {
   const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
   const find = (name: string): [string, string] => [
     name,
-    new RegExp(`${name}=(\\S+)\n`).exec(notes())?.[1] ?? "",
+    new RegExp(`${name}=(\\S+)\n`).exec(sts.notes())?.[1] ?? "",
   ];
   for (let i = 0; i < 100; i++) {
     const keys = names.map(find);
     if (keys.every(([, key]) => key)) return Object.fromEntries(keys);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await delay(20);
+    signal.throwIfAborted();
   }
   throw new ScriptError("The demo failed: the simulator named no key");
 }
 
-function assignments(env: Record<string, string>): string[] {
-  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
-}
-
-/** Time and event, without what would wrap. */
+/** Time, event, and the first two fields that a reader would look up. */
 function shorten(line: string): string {
   const [time = "", ...rest] = line.split(" ");
   const text = rest.filter((word) =>
     /^(\w[\w-]*$|grant=|binding=|accessKeyId=)/.test(word)
   );
-  return `${time.slice(11, 19)} ${text.join(" ")}`;
+  return `${time.slice(11, 19)} ${text.slice(0, 3).join(" ")}`;
 }
 
-await runScript(async () => {
+async function build(): Promise<string> {
+  const note = () => console.log("building dist/moat …\n");
+  const timer = setTimeout(note, BUILD_NOTE_MS);
+  try {
+    return (await buildMoat()).path;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function setUp(
+  moat: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<Scene> {
+  const env = {
+    PATH: Deno.env.get("PATH") ?? "/usr/bin:/bin",
+    HOME: join(directory, "home"),
+    MOAT_HOME: join(directory, "moat"),
+    MOAT_KEYRING: "file",
+    AWS_EC2_METADATA_DISABLED: "true",
+  };
+  await Deno.mkdir(env.HOME);
+  await Deno.mkdir(join(directory, "work"));
+  return { moat, directory, env, signal };
+}
+
+async function main(signal: AbortSignal): Promise<void> {
   const startedAt = performance.now();
+  console.log("moat demo: a workload gets an AWS role, and never sees a key\n");
+  const moat = await build();
+  signal.throwIfAborted();
   const directory = await Deno.makeTempDir({ prefix: "moat-demo-" });
   try {
-    await demo(directory);
+    await demo(await setUp(moat, directory, signal));
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
+  signal.throwIfAborted();
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   console.log(`\nAll ${stepsDone} steps verified in ${seconds} s.`);
-  console.log(
-    "Next: moat grant aws --role ARN, then moat run --grant aws -- docker run …",
-  );
-  return 0;
+  console.log("Next: sudo install dist/moat /usr/local/bin/moat");
+  console.log("      moat grant aws --role ARN");
+  console.log("      moat run --grant aws -- docker run …");
+}
+
+await runScript(async () => {
+  const signal = watchSignals();
+  try {
+    await main(signal);
+    return 0;
+  } catch (error) {
+    // A terminal's Ctrl-C may end a child before it reaches this process.
+    await delay(100);
+    if (signal.reason instanceof Interrupted) return signal.reason.exitStatus;
+    throw error;
+  }
 });

@@ -16,7 +16,7 @@ const ENGINE_VARIABLE = "MOAT_DEMO_ENGINE";
 const ENGINE_ENVIRONMENT =
   /^(PATH|HOME|TMPDIR|DBUS_SESSION_BUS_ADDRESS|(XDG|DOCKER|CONTAINERS?|PODMAN|STORAGE)_.+)$/;
 
-/** Read-only, so that the image needs no download. */
+/** Read-only, so that the image needs no download; see {@link RUN_OPTIONS}. */
 const MOUNTED = [
   "/usr",
   "/etc/ssl",
@@ -31,6 +31,12 @@ const LINKS = ["bin", "sbin", "lib", "lib32", "lib64"];
 
 /** Where a container sees moat. */
 export const MOAT_IN_CONTAINER = "/opt/moat";
+
+/** With SELinux, a container may not read mounts that have the host's label. */
+const RUN_OPTIONS = [
+  ...["--rm", "--network", "host", "--stop-timeout", "0"],
+  ...["--security-opt", "label=disable"],
+];
 
 /**
  * Options that make an engine work where limits may not be raised, such as in
@@ -82,20 +88,29 @@ export function engineEnv(
 }
 
 /**
- * Makes one line of what a failing program printed: its last one that says
- * something, cut after a word.
+ * Says in one line why a program failed: by the last line that it printed, or
+ * the end of it, where Go programs have the cause. Cut after a word.
  *
- * @param text Such as stderr.
- * @param columns The most characters.
- * @returns The line; empty if there is none.
+ * @param name The program.
+ * @param printed Such as stderr.
+ * @returns At most 76 characters.
  */
-export function oneLine(text: string, columns: number): string {
-  const lines = text.trim().split("\n").map((line) => line.trim())
+export function failureLine(name: string, printed: string): string {
+  const lines = printed.trim().split("\n").map((line) => line.trim())
     .filter((line) => line && !/^(hint:|See |Run )/.test(line));
-  const line = (lines.at(-1) ?? "").replace(/^error: /i, "");
+  const last = (lines.at(-1) ?? "no reason given").replace(/^error: /i, "");
+  const columns = REASON_COLUMNS - `${name}: `.length;
+  const causes = last.split(": ");
+  while (causes.length > 1 && causes.join(": ").length > columns) {
+    causes.shift();
+  }
+  return `${name}: ${cut(causes.join(": "), columns)}`;
+}
+
+function cut(line: string, columns: number): string {
   if (line.length <= columns) return line;
-  return `${line.slice(0, columns - 1).replace(/\s+\S*$/, "")} …`
-    .slice(0, columns);
+  const end = line.slice(0, columns - 1).lastIndexOf(" ");
+  return `${line.slice(0, end > 0 ? end : columns - 2)} …`;
 }
 
 /** An engine that runs containers here; disposing leaves nothing of ours in it. */
@@ -106,6 +121,7 @@ export class DemoEngine implements AsyncDisposable {
   readonly #options: readonly string[];
   readonly #image: string;
   readonly #env: Readonly<Record<string, string>>;
+  #closed: Promise<void> | undefined;
 
   /**
    * @param label For people.
@@ -129,8 +145,7 @@ export class DemoEngine implements AsyncDisposable {
 
   /** The command line up to the container's own command. */
   command(options: readonly string[]): readonly string[] {
-    const host = ["--rm", "--network", "host", "--stop-timeout", "0"];
-    const all = [...host, ...this.#options, ...options];
+    const all = [...RUN_OPTIONS, ...this.#options, ...options];
     return [...this.#prefix, "run", ...all, this.#image];
   }
 
@@ -155,8 +170,12 @@ export class DemoEngine implements AsyncDisposable {
     return words(await this.#ask("images", "--quiet", this.#image)).length > 0;
   }
 
-  /** Removes containers and image. */
+  /** Removes containers and image, once. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     const left = await this.containers();
     if (left.length > 0) await this.#ask("rm", "--force", ...left);
     await this.#ask("rmi", "--force", this.#image);
@@ -185,7 +204,7 @@ export async function findEngine(user: EngineUser): Promise<EngineFound> {
   for (const program of wanted ? [wanted] : ["podman", "docker"]) {
     const found = await tryEngine(program, user);
     if (typeof found !== "string") return { engine: found, reasons };
-    reasons.push(oneLine(found, REASON_COLUMNS));
+    reasons.push(found);
   }
   return { reasons };
 }
@@ -204,7 +223,8 @@ async function tryEngine(
   const archive = await makeImage(user);
   const mounted = await mounts(user.moat);
   let reason = "";
-  for (const [globals, more] of [[[], []], FALLBACKS[name] ?? [[], []]]) {
+  const fallback = FALLBACKS[name];
+  for (const [globals, more] of [[[], []], ...fallback ? [fallback] : []]) {
     const prefix = [program, ...globals];
     const engine = new DemoEngine(label, prefix, [...more, ...mounted], user);
     await using unused = new AsyncDisposableStack();
@@ -214,9 +234,9 @@ async function tryEngine(
       unused.move();
       return engine;
     }
-    reason = oneLine(tried.stderr, 1000) || `exit status ${tried.code}`;
+    reason = failureLine(label, tried.stderr);
   }
-  return `${label}: ${reason}`;
+  return reason;
 }
 
 async function mounts(moat: string): Promise<string[]> {
@@ -227,9 +247,9 @@ async function mounts(moat: string): Promise<string[]> {
   return options;
 }
 
-async function makeImage({ directory, signal }: EngineUser): Promise<string> {
-  const root = join(directory, "image");
-  const archive = join(directory, "image.tar");
+async function makeImage(user: EngineUser): Promise<string> {
+  const root = join(user.directory, "image");
+  const archive = join(user.directory, "image.tar");
   if (await exists(archive)) return archive;
   for (const folder of FOLDERS) {
     await Deno.mkdir(join(root, folder), { recursive: true });
@@ -238,6 +258,10 @@ async function makeImage({ directory, signal }: EngineUser): Promise<string> {
     const target = await Deno.readLink(`/${name}`).catch(() => undefined);
     if (target) await Deno.symlink(target, join(root, name));
   }
-  await runClean(["tar", "-C", root, "-cf", archive, "."], { env: {}, signal });
+  // Root exists in each user namespace, this user perhaps not.
+  const tar = ["tar", "--owner=0", "--group=0", "-C", root, "-cf"];
+  const env = engineEnv(user.env);
+  const signal = user.signal;
+  await runClean([...tar, archive, "."], { env, signal });
   return archive;
 }

@@ -86,20 +86,25 @@ export async function runClean(
     stdin: "null",
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
   });
-  const { code, stdout, stderr } = await command.output().catch(cannotStart);
+  const { code, stdout, stderr } = await output(command);
   signal?.throwIfAborted();
   const text = new TextDecoder();
   return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-function cannotStart(error: unknown) {
-  const { NotFound, PermissionDenied } = Deno.errors;
-  if (!(error instanceof NotFound || error instanceof PermissionDenied)) {
-    throw error;
+async function output(
+  command: Deno.Command,
+): Promise<Pick<Deno.CommandOutput, "code" | "stdout" | "stderr">> {
+  try {
+    return await command.output();
+  } catch (error) {
+    const { NotFound, PermissionDenied } = Deno.errors;
+    if (!(error instanceof NotFound || error instanceof PermissionDenied)) {
+      throw error;
+    }
+    const stderr = new TextEncoder().encode(error.message);
+    return { code: 127, stdout: new Uint8Array(), stderr };
   }
-  const nothing = new Uint8Array();
-  const stderr = new TextEncoder().encode(error.message);
-  return { code: 127, stdout: nothing, stderr };
 }
 
 /** A long-running moat; disposing stops it. */
@@ -151,7 +156,12 @@ export async function startServer(
       notes.trim(),
     );
   }
-  return { url, notes: () => notes, stop, [Symbol.asyncDispose]: async () => void await stop() };
+  return {
+    url,
+    notes: () => notes,
+    stop,
+    [Symbol.asyncDispose]: async () => void await stop(),
+  };
 }
 
 async function end(

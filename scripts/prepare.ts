@@ -7,7 +7,7 @@
  */
 // deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import {
   exists,
   must,
@@ -38,6 +38,25 @@ const SYSTEM_PACKAGES = [
 
 /** Makes a package's daemon stay off: only what a test starts may run. */
 const POLICY_FILE = "/usr/sbin/policy-rc.d";
+
+/**
+ * Tells whether tests may need more than the sources: those of `tests/` do.
+ *
+ * @param paths Files and directories of tests, relative to the project's root
+ * or absolute; none means all tests.
+ * @returns Whether {@link prepare} is to run before them.
+ */
+export function needsPreparing(paths: readonly string[]): boolean {
+  const tests = join(ROOT, "tests");
+  return paths.length === 0 || paths.some((path) => {
+    const full = resolve(ROOT, path);
+    return contains(full, tests) || contains(tests, full);
+  });
+}
+
+function contains(directory: string, path: string): boolean {
+  return !relative(directory, path).startsWith("..");
+}
 
 /**
  * Prepares this machine for the tests. What cannot be had is reported; the

@@ -8,38 +8,48 @@
 
 import { join } from "node:path";
 import { buildMoat } from "./build.ts";
-import { prepare } from "./prepare.ts";
-import { exists, readIfThere, ROOT, runScript } from "./process.ts";
-import { parseJunit, selected, tally } from "./test_report.ts";
+import { needsPreparing, prepare } from "./prepare.ts";
+import {
+  exists,
+  readIfThere,
+  ROOT,
+  runScript,
+  ScriptError,
+} from "./process.ts";
+import { nothingRan, parseJunit, selected, tally } from "./test_report.ts";
 
 /** Which tests a person asked for. */
 interface Selection {
-  /** Paths and flags for `deno test`. */
-  readonly args: readonly string[];
+  /** Files and directories. */
+  readonly paths: readonly string[];
+  /** Flags for `deno test`. */
+  readonly flags: readonly string[];
   /** A text that the tests' names must contain. */
   readonly filter: string | undefined;
 }
 
 async function parseArguments(given: readonly string[]): Promise<Selection> {
-  const args: string[] = [];
+  const flags: string[] = [];
+  const paths: string[] = [];
   const words: string[] = [];
   for (const arg of given.filter((arg) => arg !== "--")) {
-    const literal = arg.startsWith("-") || await exists(arg);
-    (literal ? args : words).push(arg);
+    if (arg.startsWith("-")) flags.push(arg);
+    else (await exists(arg) ? paths : words).push(arg);
   }
   const filter = words.length > 0 ? words.join(" ") : undefined;
-  return { args, filter };
+  return { paths, flags, filter };
 }
 
 async function runTests(
-  { args, filter }: Selection,
+  { paths, flags, filter }: Selection,
   junit: string,
 ): Promise<number> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["test", "--allow-all", "--no-check", `--junit-path=${junit}`],
       ...filter === undefined ? [] : ["--filter", filter],
-      ...args,
+      ...flags,
+      ...paths,
     ],
     cwd: ROOT,
     stdin: "null",
@@ -49,17 +59,17 @@ async function runTests(
 
 await runScript(async () => {
   console.log((await buildMoat()).summary);
-  await prepare();
   const selection = await parseArguments(Deno.args);
+  if (needsPreparing(selection.paths)) await prepare();
   const junit = join(ROOT, `.cache/junit-${Deno.pid}.xml`);
   const code = await runTests(selection, junit);
   const report = await readIfThere(junit);
   if (report) await Deno.remove(junit);
   const cases = parseJunit(new TextDecoder().decode(report));
-  const { passed, failed, skipped } = tally(
-    selected(cases, selection.filter),
-    report ? code : 1,
-  );
+  const chosen = selected(cases, selection.filter);
+  const nothing = nothingRan(chosen, selection.filter, code);
+  if (nothing !== undefined) throw new ScriptError(nothing);
+  const { passed, failed, skipped } = tally(chosen, report ? code : 1);
   for (const name of skipped) console.log(`skipped: ${name}`);
   const rest = skipped.length > 0 ? `, ${skipped.length} skipped` : "";
   console.log(`${passed} passed, ${failed} failed${rest}`);

@@ -81,7 +81,8 @@ export function tally(cases: readonly TestCase[], exitCode: number): Tally {
  * Leaves out what `--filter` left out: the report calls that skipped as well.
  *
  * @param cases From {@link parseJunit}.
- * @param filter A text that names must contain; undefined for all.
+ * @param filter A text that names must contain, or a pattern between slashes;
+ * undefined for all.
  * @returns The tests that were to run.
  */
 export function selected(
@@ -89,7 +90,31 @@ export function selected(
   filter: string | undefined,
 ): readonly TestCase[] {
   if (filter === undefined) return cases;
-  return cases.filter((test) => test.name.includes(filter));
+  const pattern = /^\/(.+)\/$/.exec(filter)?.[1];
+  const matches = pattern === undefined
+    ? (name: string) => name.includes(filter)
+    : (name: string) => new RegExp(pattern, "u").test(name);
+  return cases.filter((test) => matches(test.name));
+}
+
+/**
+ * Says why a run of the tests proves nothing: none was chosen.
+ *
+ * @param chosen From {@link selected}.
+ * @param filter The same as there.
+ * @param exitCode Of `deno test`. If it is not 0, the run failed by itself.
+ * @returns One sentence; undefined if something ran.
+ */
+export function nothingRan(
+  chosen: readonly TestCase[],
+  filter: string | undefined,
+  exitCode: number,
+): string | undefined {
+  if (chosen.length > 0 || exitCode !== 0) return undefined;
+  const wanted = filter === undefined
+    ? "there is none"
+    : `"${filter}" is neither a path nor in the name of a test`;
+  return `Cannot find a test to run: ${wanted}`;
 }
 
 /** The names that a step's test may have: everything before each ` > `. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseJunit, selected, tally } from "./test_report.ts";
+import { nothingRan, parseJunit, selected, tally } from "./test_report.ts";
 
 /** As written by Deno 2.7.11, shortened. */
 const REPORT = `<?xml version="1.0" encoding="UTF-8"?>
@@ -54,4 +54,23 @@ Deno.test("tally() does not add to the failures of tests", () => {
 Deno.test("selected() leaves out what the filter left out", () => {
   const names = selected(parseJunit(REPORT), "ok").map((test) => test.name);
   assert.deepEqual(names, ["ok", "ok > step", "ok > step > deep"]);
+});
+
+Deno.test("selected() takes a pattern between slashes", () => {
+  const names = selected(parseJunit(REPORT), "/^(bad|cut)$/")
+    .map((test) => test.name);
+  assert.deepEqual(names, ["bad", "cut"]);
+});
+
+Deno.test("nothingRan() names the filter that nothing matched", () => {
+  assert.match(nothingRan([], "nosuchthing", 0) ?? "", /"nosuchthing"/);
+});
+
+Deno.test("nothingRan() leaves a run that failed by itself alone", () => {
+  assert.equal(nothingRan([], "nosuchthing", 1), undefined);
+});
+
+Deno.test("nothingRan() says nothing when a test was chosen", () => {
+  const one = { file: "a", name: "x", outcome: "skipped" } as const;
+  assert.equal(nothingRan([one], "x", 0), undefined);
 });
