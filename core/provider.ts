@@ -302,7 +302,10 @@ function find(
 ): Provider {
   const provider = byName.get(name);
   if (provider) return provider;
+  const [first = "", second] = name.split(":");
   throw new MoatError("usage", `Cannot find provider ${JSON.stringify(name)}`, {
-    hint: `available providers: ${providers.map((p) => p.name).join(", ")}`,
+    hint: byName.has(first) && second
+      ? `write ${first} --name ${second}`
+      : `available providers: ${providers.map((p) => p.name).join(", ")}`,
   });
 }

@@ -124,3 +124,10 @@ Deno.test("errorAnswer() has a body that SDKs can read", () => {
     message: "Cannot find it",
   }]);
 });
+
+Deno.test("get() knows a grant name from a provider's name", () => {
+  const registry = createRegistry([headerProvider({ name: "alpha" })]);
+  assert.throws(() => registry.get("alpha:prod"), {
+    hint: "write alpha --name prod",
+  });
+});

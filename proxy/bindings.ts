@@ -14,6 +14,11 @@ export class LiveBinding {
   readonly binding: Binding;
   /** What answers, by path. */
   readonly routes: ReadonlyMap<string, EndpointHandler>;
+  /**
+   * Whether its token counts at an address of this host, in plain spelling. A
+   * token that someone took elsewhere is worth nothing there.
+   */
+  readonly admits: (localHostname: string) => boolean;
   /** False once it was removed or replaced: remembered requests must not pass. */
   isLive = true;
 
@@ -21,9 +26,11 @@ export class LiveBinding {
   constructor(
     binding: Binding,
     routes: ReadonlyMap<string, EndpointHandler>,
+    admits: (localHostname: string) => boolean,
   ) {
     this.binding = binding;
     this.routes = routes;
+    this.admits = admits;
   }
 }
 

@@ -8,7 +8,7 @@ function binding(token: string, grants = ["a", "b"]): Binding {
 }
 
 function live(token: string): LiveBinding {
-  return new LiveBinding(binding(token), new Map());
+  return new LiveBinding(binding(token), new Map(), () => true);
 }
 
 Deno.test("find() knows a binding by its token alone", () => {

@@ -56,7 +56,11 @@ class Bed implements AsyncDisposable {
       listeners: {
         reach: (reach) => {
           this.reached.push(reach);
-          return { url: "http://127.0.0.1:1", release() {} };
+          return {
+            url: "http://127.0.0.1:1",
+            admits: () => true,
+            release() {},
+          };
         },
       },
       endsWhenIdle: false,

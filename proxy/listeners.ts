@@ -10,7 +10,17 @@ import { isIPv4, isIPv6 } from "node:net";
 import type { Reach } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Platform } from "$core/platform.ts";
-import { isLoopback, isUnspecified, PROXY_NAME } from "./addresses.ts";
+import {
+  isLoopback,
+  isUnspecified,
+  PROXY_NAME,
+  unmapAddress,
+} from "./addresses.ts";
+import {
+  ConnectionPool,
+  connectionsWithin,
+  readDescriptorLimit,
+} from "./http1/pool.ts";
 import { type HttpServer, serve, type Service } from "./http1/server.ts";
 
 /** podman makes a network's bridge when its first container starts. */
@@ -19,7 +29,8 @@ const ADDRESS_POLL_MS = 25;
 /** How long a client's container may take to start, image pull included. */
 const ADDRESS_WAIT_MS = 10 * 60_000;
 
-const MAX_CONNECTIONS_PER_CONTAINER = 1000;
+/** What a container may have even if that is more than its share. */
+const MIN_CONNECTIONS_PER_CONTAINER = 64;
 
 /** An address and port to listen on. */
 export interface ListenAddress {
@@ -36,14 +47,20 @@ export type Listen = (address: ListenAddress) => Deno.Listener;
 export interface Reached {
   /** Our base URL as the client sees it. */
   readonly url: string;
+  /** Whether it arrives at this address of ours, in plain spelling. */
+  readonly admits: (localHostname: string) => boolean;
   /** Gives it back. */
   release(): void;
 }
 
+/** Told that a gateway will never listen: its run is not reached, or by another program. */
+export type OnLost = (error: MoatError) => void;
+
 interface Gateway {
   readonly address: ListenAddress;
   server: HttpServer | undefined;
-  users: number;
+  /** What each of its users wants to be told. */
+  readonly users: Set<{ readonly onLost: OnLost }>;
 }
 
 /** All listeners of a proxy. */
@@ -51,20 +68,28 @@ export class Listeners {
   readonly #platform: Platform;
   readonly #service: Service;
   readonly #open: Listen;
+  readonly #maxConnections: number;
+  readonly #pool: ConnectionPool;
   readonly #permanent: HttpServer[] = [];
   readonly #gateways = new Map<string, Gateway>();
   /** Gateways that are given back: the system frees an address a moment later. */
   readonly #closing = new Map<string, Promise<void>>();
 
-  /** Makes a set without listeners; `open` binds an address. */
+  /**
+   * Makes a set without listeners; `open` binds an address. All together have
+   * `maxConnections`; default: what the process's limit of descriptors allows.
+   */
   constructor(
     platform: Platform,
     service: Service,
     open: Listen = Deno.listen,
+    maxConnections: number = connectionsWithin(readDescriptorLimit()),
   ) {
     this.#platform = platform;
     this.#service = service;
     this.#open = open;
+    this.#maxConnections = maxConnections;
+    this.#pool = new ConnectionPool(maxConnections);
   }
 
   /**
@@ -84,23 +109,42 @@ export class Listeners {
    * Makes the proxy reachable for a run.
    *
    * @param reach How the client reaches this host.
+   * @param onLost Called, later, if that turns out to be impossible.
    * @returns The base URL for the client, and how to give it back.
    * @throws {MoatError} If no listener can serve it.
    */
-  reach(reach: Reach): Reached {
-    const keep = () => {};
-    if (reach.by === "loopback") {
-      return { url: urlOf(this.#loopback()), release: keep };
+  reach(reach: Reach, onLost: OnLost): Reached {
+    if (reach.by === "gateway") {
+      const { address } = reach;
+      const port = this.#covering(address)?.port;
+      return port === undefined
+        ? this.#reachGateway(address, reach.port, onLost)
+        : this.#kept(
+          { hostname: PROXY_NAME, port },
+          (local) => isSame(local, address),
+        );
     }
-    if (reach.by === "name") {
-      const { port } = this.#loopback();
-      return { url: `http://${reach.name}:${port}`, release: keep };
-    }
-    const port = this.#permanentPort(reach.address);
-    if (port !== undefined) {
-      return { url: urlOf({ hostname: PROXY_NAME, port }), release: keep };
-    }
-    return this.#reachGateway(reach.address, reach.port);
+    const own = this.#loopback();
+    return this.#kept(
+      reach.by === "name" ? { hostname: reach.name, port: own.port } : own,
+      isLoopback,
+    );
+  }
+
+  /** Reached by permanent listeners: one of this address, or one for all. */
+  #kept(
+    address: ListenAddress,
+    isOwn: (localHostname: string) => boolean,
+  ): Reached {
+    return {
+      url: urlOf(address),
+      admits: (local) => {
+        const covering = this.#covering(local);
+        if (!covering) return false;
+        return isOwn(local) || isUnspecified(covering.hostname);
+      },
+      release() {},
+    };
   }
 
   /** Stops all listeners, letting answers under way finish. */
@@ -128,15 +172,19 @@ export class Listeners {
     );
   }
 
-  /** The port of a permanent listener that covers an address. */
-  #permanentPort(address: string): number | undefined {
+  /** A permanent listener that covers an address; one for all if there is. */
+  #covering(address: string): ListenAddress | undefined {
     const any = isIPv6(address) ? ["::"] : ["0.0.0.0", "::"];
-    return this.#permanent.map(addressOf).find(({ hostname }) =>
-      hostname === address || any.includes(hostname)
-    )?.port;
+    const addresses = this.#permanent.map(addressOf);
+    return addresses.find(({ hostname }) => any.includes(hostname)) ??
+      addresses.find(({ hostname }) => isSame(hostname, address));
   }
 
-  #reachGateway(address: string, wantedPort?: number): Reached {
+  #reachGateway(
+    address: string,
+    wantedPort: number | undefined,
+    onLost: OnLost,
+  ): Reached {
     if (isUnspecified(address)) {
       throw new MoatError(
         "bad-gateway",
@@ -146,20 +194,23 @@ export class Listeners {
     }
     const gateway = this.#gateways.get(address) ??
       this.#openGateway(address, wantedPort ?? this.#loopback().port);
-    gateway.users++;
-    let isHeld = true;
+    const user = { onLost };
+    gateway.users.add(user);
     return {
       url: urlOf({ hostname: PROXY_NAME, port: gateway.address.port }),
+      // While we do not listen there, whoever has the token took it.
+      admits: (local) =>
+        gateway.server !== undefined &&
+        isSame(addressOf(gateway.server).hostname, local),
       release: () => {
-        if (isHeld) this.#releaseGateway(gateway);
-        isHeld = false;
+        if (gateway.users.delete(user)) this.#releaseGateway(gateway);
       },
     };
   }
 
   #openGateway(hostname: string, port: number): Gateway {
     const address = { hostname, port };
-    const gateway: Gateway = { address, server: undefined, users: 0 };
+    const gateway: Gateway = { address, server: undefined, users: new Set() };
     this.#gateways.set(hostname, gateway);
     const deadline = this.#platform.clock.now() + ADDRESS_WAIT_MS;
     this.#serveGateway(gateway, deadline);
@@ -191,15 +242,21 @@ export class Listeners {
         try {
           this.#serveGateway(gateway, deadline);
         } catch (failure) {
-          const { code } = toMoatError(failure);
-          log.error("gateway-failed", { hostname, code });
+          this.#loseGateway(gateway, toMoatError(failure));
         }
       });
     }
   }
 
+  #loseGateway({ address, users }: Gateway, error: MoatError): void {
+    const { hostname } = address;
+    this.#platform.log.error("gateway-failed", { hostname, code: error.code });
+    // Each gives it back meanwhile.
+    for (const { onLost } of [...users]) onLost(error);
+  }
+
   #releaseGateway(gateway: Gateway): void {
-    if (--gateway.users > 0) return;
+    if (gateway.users.size > 0) return;
     const { address: { hostname }, server } = gateway;
     if (this.#gateways.get(hostname) === gateway) {
       this.#gateways.delete(hostname);
@@ -214,9 +271,13 @@ export class Listeners {
     const { clock, log } = this.#platform;
     return serve(openListener(this.#open, address), this.#service, {
       clock,
+      pool: this.#pool,
       // One container must not lock out the others.
       ...(!isLoopback(address.hostname) && {
-        maxConnectionsPerAddress: MAX_CONNECTIONS_PER_CONTAINER,
+        maxConnectionsPerAddress: Math.max(
+          Math.floor(this.#maxConnections / 8),
+          MIN_CONNECTIONS_PER_CONTAINER,
+        ),
       }),
       onError: (error) => log.error("request-failed", { kind: kindOf(error) }),
     });
@@ -277,6 +338,16 @@ function openListener(open: Listen, address: ListenAddress): Deno.Listener {
 function addressOf(server: HttpServer): ListenAddress {
   const { hostname, port } = server.address as Deno.NetAddr;
   return { hostname, port };
+}
+
+/** Compares two addresses, in whatever spelling. */
+function isSame(one: string, other: string): boolean {
+  return canonical(one) === canonical(other);
+}
+
+function canonical(address: string): string {
+  const plain = unmapAddress(address);
+  return isIPv6(plain) ? new URL(`http://[${plain}]`).hostname : plain;
 }
 
 function urlOf({ hostname, port }: ListenAddress): string {

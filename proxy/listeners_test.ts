@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
+import type { Reach } from "$core/control.ts";
 import { Answer } from "$core/provider.ts";
 import { fakePlatform } from "../tests/support/fake_platform.ts";
-import { type Listen, Listeners, parseListen } from "./listeners.ts";
+import {
+  type Listen,
+  Listeners,
+  parseListen,
+  type Reached,
+} from "./listeners.ts";
 
 const PARSED: { text: string; expect: [hostname: string, port: number] }[] = [
   { text: "127.0.0.1:19080", expect: ["127.0.0.1", 19080] },
@@ -72,7 +78,20 @@ class Bed implements AsyncDisposable {
 
   constructor(listen?: Listen) {
     const answer = new Answer(200, "ok", "text/plain");
-    this.listeners = new Listeners(this.platform, () => ({ answer }), listen);
+    this.listeners = new Listeners(
+      this.platform,
+      () => ({ answer }),
+      listen,
+      1000,
+    );
+  }
+
+  /** What runs were told that lost their gateway. */
+  readonly lost: string[] = [];
+
+  /** Reaches, and remembers when that is lost. */
+  reach(reach: Reach): Reached {
+    return this.listeners.reach(reach, ({ code }) => this.lost.push(code));
   }
 
   /** What was logged, without fields. */
@@ -156,7 +175,7 @@ Deno.test("listen() tells that the system does not allow it", async () => {
 Deno.test("drain() frees all addresses", async () => {
   const bed = new Bed();
   const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
-  bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
+  bed.reach({ by: "gateway", address: "127.0.0.2" });
   await bed.listeners.drain(0);
   const found = [await ask("127.0.0.1", url), await ask("127.0.0.2", url)];
   assert.deepEqual(found, [undefined, undefined]);
@@ -166,14 +185,14 @@ Deno.test("reach() takes the loopback listener, whatever comes first", async () 
   await using bed = new Bed();
   bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
   const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
-  assert.equal(bed.listeners.reach({ by: "loopback" }).url, url);
+  assert.equal(bed.reach({ by: "loopback" }).url, url);
 });
 
 for (const hostname of ["0.0.0.0", "::"]) {
   Deno.test(`reach() finds loopback in a listener on ${hostname}`, async () => {
     await using bed = new Bed();
     const { port } = new URL(bed.listeners.listen({ hostname, port: 0 }));
-    const { url } = bed.listeners.reach({ by: "loopback" });
+    const { url } = bed.reach({ by: "loopback" });
     assert.equal(url, `http://127.0.0.1:${port}`);
     assert.equal(await ask("127.0.0.1", url), "ok");
   });
@@ -181,7 +200,7 @@ for (const hostname of ["0.0.0.0", "::"]) {
 
 Deno.test("reach() says what to do without a loopback listener", async () => {
   await using bed = new Bed(Deno.listen);
-  assert.throws(() => bed.listeners.reach({ by: "loopback" }), {
+  assert.throws(() => bed.reach({ by: "loopback" }), {
     code: "not-reachable",
     hint: /--listen 127\.0\.0\.1:0/,
   });
@@ -190,7 +209,7 @@ Deno.test("reach() says what to do without a loopback listener", async () => {
 Deno.test("reach() gives a name the port of the loopback listener", async () => {
   await using bed = new Bed();
   const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
-  const reached = bed.listeners.reach({ by: "name", name: "host.x" });
+  const reached = bed.reach({ by: "name", name: "host.x" });
   assert.equal(reached.url, url.replace("127.0.0.1", "host.x"));
 });
 
@@ -204,7 +223,7 @@ function withLoopback(listen?: Listen) {
 Deno.test("reach() listens on a gateway, at the port of loopback", async () => {
   const { bed: bed_, port } = withLoopback();
   await using bed = bed_;
-  const { url } = bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
+  const { url } = bed.reach({ by: "gateway", address: "127.0.0.2" });
   assert.equal(url, `http://moat-proxy:${port}`);
   assert.equal(await ask("127.0.0.2", url), "ok");
 });
@@ -213,7 +232,7 @@ Deno.test("reach() listens on a gateway at the port of a resumed run", async () 
   await using bed = new Bed();
   const port = freePort();
   const reach = { by: "gateway", address: "127.0.0.2", port } as const;
-  const { url } = bed.listeners.reach(reach);
+  const { url } = bed.reach(reach);
   assert.equal(url, `http://moat-proxy:${port}`);
   assert.equal(await ask("127.0.0.2", url), "ok");
 });
@@ -223,7 +242,7 @@ Deno.test("reach() fails when the port of a gateway is in use", async () => {
   await using bed = bed_;
   using _other = Deno.listen({ hostname: "127.0.0.2", port });
   const reach = { by: "gateway", address: "127.0.0.2" } as const;
-  assert.throws(() => bed.listeners.reach(reach), { code: "address-in-use" });
+  assert.throws(() => bed.reach(reach), { code: "address-in-use" });
 });
 
 Deno.test("reach() tries a gateway again after a failure", async () => {
@@ -231,9 +250,9 @@ Deno.test("reach() tries a gateway again after a failure", async () => {
   await using bed = bed_;
   const other = Deno.listen({ hostname: "127.0.0.2", port });
   const reach = { by: "gateway", address: "127.0.0.2" } as const;
-  assert.throws(() => bed.listeners.reach(reach));
+  assert.throws(() => bed.reach(reach));
   other.close();
-  const { url } = bed.listeners.reach(reach);
+  const { url } = bed.reach(reach);
   assert.equal(await ask("127.0.0.2", url), "ok");
 });
 
@@ -241,7 +260,7 @@ Deno.test("reach() keeps a gateway open until its last user is gone", async () =
   const { bed: bed_, url } = withLoopback();
   await using bed = bed_;
   const reach = { by: "gateway", address: "127.0.0.2" } as const;
-  const users = [bed.listeners.reach(reach), bed.listeners.reach(reach)];
+  const users = [bed.reach(reach), bed.reach(reach)];
   const found: (string | undefined)[] = [];
   for (const user of users) {
     user.release();
@@ -255,8 +274,8 @@ Deno.test("reach() counts a user that releases twice once", async () => {
   const { bed: bed_, url } = withLoopback();
   await using bed = bed_;
   const reach = { by: "gateway", address: "127.0.0.2" } as const;
-  const first = bed.listeners.reach(reach);
-  bed.listeners.reach(reach);
+  const first = bed.reach(reach);
+  bed.reach(reach);
   first.release();
   first.release();
   assert.equal(await ask("127.0.0.2", url), "ok");
@@ -266,8 +285,8 @@ Deno.test("reach() opens a gateway again for a later run", async () => {
   const { bed: bed_, url } = withLoopback();
   await using bed = bed_;
   const reach = { by: "gateway", address: "127.0.0.2" } as const;
-  bed.listeners.reach(reach).release();
-  bed.listeners.reach(reach);
+  bed.reach(reach).release();
+  bed.reach(reach);
   await turn();
   await bed.platform.clock.advance(25);
   assert.equal(await ask("127.0.0.2", url), "ok");
@@ -276,8 +295,8 @@ Deno.test("reach() opens a gateway again for a later run", async () => {
 Deno.test("reach() keeps gateways apart", async () => {
   const { bed: bed_, url } = withLoopback();
   await using bed = bed_;
-  const first = bed.listeners.reach({ by: "gateway", address: "127.0.0.2" });
-  bed.listeners.reach({ by: "gateway", address: "127.0.0.3" });
+  const first = bed.reach({ by: "gateway", address: "127.0.0.2" });
+  bed.reach({ by: "gateway", address: "127.0.0.3" });
   first.release();
   await turn();
   const found = [await ask("127.0.0.2", url), await ask("127.0.0.3", url)];
@@ -295,7 +314,7 @@ for (const { listen, address } of COVERED) {
   Deno.test(`reach() needs no listener on ${address} beside ${listen}`, async () => {
     await using bed = new Bed();
     const own = bed.listeners.listen({ hostname: listen, port: 0 });
-    const { url } = bed.listeners.reach({ by: "gateway", address });
+    const { url } = bed.reach({ by: "gateway", address });
     assert.equal(url, `http://moat-proxy:${new URL(own).port}`);
     assert.deepEqual(bed.logged, []);
   });
@@ -304,7 +323,7 @@ for (const { listen, address } of COVERED) {
 Deno.test("reach() listens on an IPv6 gateway beside 0.0.0.0", async () => {
   await using bed = new Bed();
   bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
-  const { url } = bed.listeners.reach({ by: "gateway", address: "::1" });
+  const { url } = bed.reach({ by: "gateway", address: "::1" });
   assert.equal(await ask("::1", url), "ok");
 });
 
@@ -314,7 +333,7 @@ for (
   Deno.test(`reach() never listens everywhere for a gateway ${address}`, async () => {
     const { bed: bed_ } = withLoopback();
     await using bed = bed_;
-    assert.throws(() => bed.listeners.reach({ by: "gateway", address }), {
+    assert.throws(() => bed.reach({ by: "gateway", address }), {
       code: "bad-gateway",
     });
   });
@@ -335,7 +354,7 @@ const LATE = { by: "gateway", address: "127.0.0.2" } as const;
 Deno.test("reach() listens on a gateway as soon as it is there", async () => {
   const { bed: bed_, port } = withLoopback(lazily(3));
   await using bed = bed_;
-  const { url } = bed.listeners.reach(LATE);
+  const { url } = bed.reach(LATE);
   assert.equal(url, `http://moat-proxy:${port}`);
   await bed.platform.clock.advance(74);
   assert.equal(await ask("127.0.0.2", url), undefined);
@@ -346,7 +365,7 @@ Deno.test("reach() listens on a gateway as soon as it is there", async () => {
 Deno.test("reach() opens a late gateway once for all its users", async () => {
   const { bed: bed_ } = withLoopback(lazily(2));
   await using bed = bed_;
-  const users = [bed.listeners.reach(LATE), bed.listeners.reach(LATE)];
+  const users = [bed.reach(LATE), bed.reach(LATE)];
   await bed.platform.clock.advance(1000);
   assert.deepEqual(bed.logged, ["gateway-listening"]);
   users[0]?.release();
@@ -356,7 +375,7 @@ Deno.test("reach() opens a late gateway once for all its users", async () => {
 Deno.test("reach() stops waiting for a gateway that nobody wants any more", async () => {
   const { bed: bed_, url } = withLoopback(lazily(3));
   await using bed = bed_;
-  bed.listeners.reach(LATE).release();
+  bed.reach(LATE).release();
   await bed.platform.clock.advance(60_000);
   assert.deepEqual([await ask("127.0.0.2", url), bed.logged], [undefined, []]);
 });
@@ -364,15 +383,15 @@ Deno.test("reach() stops waiting for a gateway that nobody wants any more", asyn
 Deno.test("reach() waits for a gateway only once when it is wanted again", async () => {
   const { bed: bed_ } = withLoopback(lazily(3));
   await using bed = bed_;
-  bed.listeners.reach(LATE).release();
-  bed.listeners.reach(LATE);
+  bed.reach(LATE).release();
+  bed.reach(LATE);
   await bed.platform.clock.advance(60_000);
   assert.deepEqual(bed.logged, ["gateway-listening"]);
 });
 
 Deno.test("drain() ends the wait for a gateway", async () => {
   const { bed } = withLoopback(lazily(3));
-  bed.listeners.reach(LATE);
+  bed.reach(LATE);
   await bed.listeners.drain(0);
   await bed.platform.clock.advance(60_000);
   assert.deepEqual(bed.logged, []);
@@ -381,7 +400,7 @@ Deno.test("drain() ends the wait for a gateway", async () => {
 Deno.test("reach() gives up on a gateway after ten minutes, and says so", async () => {
   const { bed: bed_ } = withLoopback(lazily(Infinity));
   await using bed = bed_;
-  bed.listeners.reach(LATE);
+  bed.reach(LATE);
   await bed.platform.clock.advance(601_000);
   assert.deepEqual(bed.platform.lines, [{
     event: "gateway-failed",
@@ -392,12 +411,95 @@ Deno.test("reach() gives up on a gateway after ten minutes, and says so", async 
 Deno.test("reach() tries anew for the next run after a gateway failed late", async () => {
   const { bed: bed_, port } = withLoopback(lazily(1));
   await using bed = bed_;
-  const first = bed.listeners.reach(LATE);
+  const first = bed.reach(LATE);
   const other = Deno.listen({ hostname: "127.0.0.2", port });
   await bed.platform.clock.advance(25);
   other.close();
-  const second = bed.listeners.reach(LATE);
+  const second = bed.reach(LATE);
   first.release();
   assert.deepEqual(bed.logged, ["gateway-failed", "gateway-listening"]);
   assert.equal(await ask("127.0.0.2", second.url), "ok");
 });
+
+Deno.test("reach() tells all users of a gateway that another program took", async () => {
+  const { bed: bed_, port } = withLoopback(lazily(1));
+  await using bed = bed_;
+  bed.reach(LATE);
+  bed.reach(LATE);
+  using _squatter = Deno.listen({ hostname: "127.0.0.2", port });
+  await bed.platform.clock.advance(25);
+  assert.deepEqual(bed.lost, ["address-in-use", "address-in-use"]);
+});
+
+Deno.test("reach() tells the users of a gateway that never came", async () => {
+  const { bed: bed_ } = withLoopback(lazily(Infinity));
+  await using bed = bed_;
+  bed.reach(LATE);
+  await bed.platform.clock.advance(601_000);
+  assert.deepEqual(bed.lost, ["address-unavailable"]);
+});
+
+Deno.test("reach() tells nothing to a user that gave a gateway back", async () => {
+  const { bed: bed_ } = withLoopback(lazily(Infinity));
+  await using bed = bed_;
+  bed.reach(LATE).release();
+  bed.reach({ by: "gateway", address: "127.0.0.3" });
+  await bed.platform.clock.advance(601_000);
+  assert.deepEqual(bed.lost, []);
+});
+
+Deno.test("reach() admits no token at a gateway before it listens there", async () => {
+  const { bed: bed_ } = withLoopback(lazily(1));
+  await using bed = bed_;
+  const { admits } = bed.reach(LATE);
+  const before = admits("127.0.0.2");
+  await bed.platform.clock.advance(25);
+  assert.deepEqual([before, admits("127.0.0.2")], [false, true]);
+});
+
+const GATEWAY = { by: "gateway", address: "127.0.0.2" } as const;
+const LOOPBACK = { by: "loopback" } as const;
+const NAME = { by: "name", name: "host.x" } as const;
+const ADMITTED: { listen: string[]; reach: Reach; at: string[] }[] = [
+  { listen: ["127.0.0.1"], reach: LOOPBACK, at: ["127.0.0.1"] },
+  { listen: ["127.0.0.1"], reach: NAME, at: ["127.0.0.1"] },
+  { listen: ["127.0.0.1"], reach: GATEWAY, at: ["127.0.0.2"] },
+  { listen: ["127.0.0.1", "::1"], reach: LOOPBACK, at: ["127.0.0.1", "::1"] },
+  {
+    listen: ["127.0.0.1"],
+    reach: { by: "gateway", address: "0:0:0:0:0:0:0:1" },
+    at: ["::1"],
+  },
+  { listen: ["127.0.0.2"], reach: GATEWAY, at: ["127.0.0.2"] },
+  {
+    listen: ["127.0.0.1", "127.0.0.2"],
+    reach: GATEWAY,
+    at: ["127.0.0.2"],
+  },
+  {
+    listen: ["0.0.0.0"],
+    reach: LOOPBACK,
+    at: ["127.0.0.1", "127.0.0.2", "192.0.2.1"],
+  },
+  {
+    listen: ["0.0.0.0"],
+    reach: GATEWAY,
+    at: ["127.0.0.1", "127.0.0.2", "192.0.2.1"],
+  },
+  {
+    listen: ["::"],
+    reach: NAME,
+    at: ["127.0.0.1", "127.0.0.2", "::1", "192.0.2.1"],
+  },
+];
+
+for (const { listen, reach, at } of ADMITTED) {
+  const how = reach.by === "gateway" ? reach.address : reach.by;
+  Deno.test(`reach() by ${how} admits a token at ${at} beside ${listen}`, async () => {
+    await using bed = new Bed();
+    for (const hostname of listen) bed.listeners.listen({ hostname, port: 0 });
+    const { admits } = bed.reach(reach);
+    const all = ["127.0.0.1", "127.0.0.2", "::1", "192.0.2.1"];
+    assert.deepEqual(all.filter(admits), at);
+  });
+}

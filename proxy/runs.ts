@@ -11,10 +11,14 @@ import type { RunOpened, RunRequest } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
-import { errorAnswer, type ProviderRegistry } from "$core/provider.ts";
+import {
+  type EndpointHandler,
+  errorAnswer,
+  type ProviderRegistry,
+} from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
 import { type BindingTable, collectRoutes, LiveBinding } from "./bindings.ts";
-import type { Listeners } from "./listeners.ts";
+import type { Listeners, Reached } from "./listeners.ts";
 import { removeOrphan } from "./run_files.ts";
 
 /** How long a run outlives its connection, for a `moat run` that reconnects. */
@@ -36,9 +40,13 @@ const GRANT_GONE = errorAnswer(
 interface Run {
   readonly request: RunRequest;
   readonly binding: Binding;
+  readonly reached: Reached;
+  /** Every path that it was ever served. */
+  readonly paths: ReadonlySet<string>;
+  /** Grants that were revoked meanwhile: one granted anew is not this run's. */
+  readonly revoked: Set<string>;
   owner: RunOwner | undefined;
   cancelGrace: () => void;
-  releaseListener: () => void;
 }
 
 /** What {@link Runs} needs from outside. */
@@ -63,6 +71,8 @@ export interface RunsOptions {
 export class Runs {
   readonly #options: RunsOptions;
   readonly #runs = new Map<string, Run>();
+  /** Tokens that another program may have been sent: never valid again. */
+  readonly #lostTokens = new Set<string>();
   /** How often a grant changed: what was read before may be out of date. */
   #changes = 0;
   #isStopping = false;
@@ -87,31 +97,17 @@ export class Runs {
    * conflict; `proxy-stopping` after {@link stop}.
    */
   async open(request: RunRequest, owner: RunOwner): Promise<RunOpened> {
-    this.#adopt(request, owner);
-    const { platform, listeners, bindings } = this.#options;
+    const revoked = this.#adopt(request, owner)?.revoked ??
+      new Set<string>();
     const changes = this.#changes;
-    const grants = await this.#load(request.grants);
+    const grants = await this.#load(request.grants, revoked);
     // Again, because others may have come and gone; from here on nothing waits
     // until the run is entered.
     const old = this.#adopt(request, owner);
-    const binding: Binding = {
-      name: `run-${request.run}`,
-      grants: grants.map((grant) => grant.name),
-      tokenDigest: request.tokenDigest,
-    };
-    const live = this.#bind(binding, grants);
-    const reached = listeners.reach(request.reach);
-    old?.releaseListener();
-    const run: Run = {
-      request,
-      binding,
-      owner,
-      cancelGrace: () => {},
-      releaseListener: reached.release,
-    };
-    this.#runs.set(request.run, run);
-    if (changes === this.#changes) bindings.set(live);
-    else await this.#renew(run);
+    const run = this.#enter(request, owner, grants, revoked, old);
+    if (changes !== this.#changes) await this.#renew(run);
+    const { platform } = this.#options;
+    const { binding } = run;
     platform.audit.recordSoon(old ? "run-resumed" : "bound", {
       binding: binding.name,
       grants: binding.grants,
@@ -121,12 +117,47 @@ export class Runs {
       grants: binding.grants,
     });
     this.#prefetch(grants, run);
-    return this.#describe(request, grants, reached.url);
+    return this.#describe(request, grants, run.reached.url);
+  }
+
+  /** Makes a run that has its grants, or takes the place of an old one. */
+  #enter(
+    request: RunRequest,
+    owner: RunOwner,
+    grants: readonly Grant[],
+    revoked: Set<string>,
+    old: Run | undefined,
+  ): Run {
+    const { listeners, bindings } = this.#options;
+    const binding: Binding = {
+      name: `run-${request.run}`,
+      grants: request.grants,
+      tokenDigest: request.tokenDigest,
+    };
+    const routes = this.#route(binding, grants, old?.paths);
+    const reached = listeners.reach(
+      request.reach,
+      (error) => void this.#lose(request.run, error),
+    );
+    old?.reached.release();
+    const run: Run = {
+      request,
+      binding,
+      reached,
+      paths: new Set(routes.keys()),
+      revoked: old?.revoked ?? revoked,
+      owner,
+      cancelGrace: () => {},
+    };
+    this.#runs.set(request.run, run);
+    bindings.set(new LiveBinding(binding, routes, reached.admits));
+    return run;
   }
 
   /** From now on the new connection keeps a run that is resumed alive. */
   #adopt(request: RunRequest, owner: RunOwner): Run | undefined {
     if (this.#isStopping) throw stopping();
+    if (this.#lostTokens.has(request.tokenDigest)) throw lost();
     const run = this.#runs.get(request.run);
     if (!run) return undefined;
     if (run.binding.tokenDigest !== request.tokenDigest) {
@@ -171,43 +202,59 @@ export class Runs {
     const changed = [...this.#runs.values()].filter(({ binding }) =>
       binding.grants.includes(name)
     );
-    await Promise.all(changed.map((run) => this.#renew(run)));
+    await Promise.all(changed.map(async (run) => {
+      const served = await this.#renew(run);
+      if (served.includes(name)) this.#tellChanged(run, name);
+    }));
   }
 
-  /** Binds a run anew to what the store says now. */
-  async #renew(run: Run): Promise<void> {
+  #tellChanged({ binding }: Run, grant: string): void {
+    const { platform: { log, audit } } = this.#options;
+    const fields = { binding: binding.name, grant };
+    log.info("grant-changed", fields);
+    audit.recordSoon("grant-changed", fields);
+  }
+
+  /** Binds a run anew to what the store says now; gives the grants it has. */
+  async #renew(run: Run): Promise<string[]> {
     const { bindings } = this.#options;
+    const { binding, reached, paths } = run;
     // Off first: whatever fails below, the old rights must not last.
-    const old = bindings.remove(run.binding);
+    bindings.remove(binding);
     let changes: number;
-    let live: LiveBinding;
+    let grants: Grant[];
     do {
       changes = this.#changes;
-      live = await this.#rebind(run.binding, [...old?.routes.keys() ?? []]);
+      grants = await this.#readAgain(run);
     } while (changes !== this.#changes);
     // It may have ended meanwhile.
-    if (this.#runs.get(run.request.run) === run) bindings.set(live);
+    if (this.#runs.get(run.request.run) !== run) return [];
+    const routes = this.#route(binding, grants, paths);
+    bindings.set(new LiveBinding(binding, routes, reached.admits));
+    return grants.map(({ name }) => name);
   }
 
-  /** A binding with the grants that are still there; the others' paths refuse. */
-  async #rebind(
-    binding: Binding,
-    paths: readonly string[],
-  ): Promise<LiveBinding> {
+  /** The grants of a run that are still there and were never revoked. */
+  async #readAgain({ binding, revoked }: Run): Promise<Grant[]> {
     const { store, platform } = this.#options;
     const grants: Grant[] = [];
     for (const name of binding.grants) {
+      if (revoked.has(name)) continue;
       try {
         grants.push(await store.get(name));
       } catch (error) {
         const { code } = toMoatError(error);
+        if (code === "grant-not-found") revoked.add(name);
         platform.log.warn("grant-gone", { binding: binding.name, name, code });
       }
     }
-    return this.#bind(binding, grants, paths);
+    return grants;
   }
 
-  async #load(names: readonly string[]): Promise<Grant[]> {
+  async #load(
+    names: readonly string[],
+    revoked: ReadonlySet<string>,
+  ): Promise<Grant[]> {
     const { store } = this.#options;
     if (new Set(names).size < names.length) {
       throw usageError(
@@ -215,22 +262,24 @@ export class Runs {
         "give each --grant once",
       );
     }
-    return await Promise.all(names.map((name) => store.get(name)));
+    const left = names.filter((name) => !revoked.has(name));
+    return await Promise.all(left.map((name) => store.get(name)));
   }
 
-  #bind(
+  /** The endpoints of some grants; other paths that it was served refuse. */
+  #route(
     binding: Binding,
     grants: readonly Grant[],
-    oldPaths: readonly string[] = [],
-  ): LiveBinding {
+    paths: Iterable<string> = [],
+  ): Map<string, EndpointHandler> {
     const { endpoints, routes } = collectRoutes(binding);
     for (const grant of grants) {
       this.#provider(grant).registerEndpoints(endpoints, grant);
     }
-    for (const path of oldPaths) {
+    for (const path of paths) {
       if (!routes.has(path)) routes.set(path, () => GRANT_GONE);
     }
-    return new LiveBinding(binding, routes);
+    return routes;
   }
 
   #describe(
@@ -277,13 +326,22 @@ export class Runs {
     }
   }
 
+  /** Ends a run that has no listener: another program may have got its token. */
+  async #lose(name: string, cause: MoatError): Promise<void> {
+    const run = this.#runs.get(name);
+    if (!run) return;
+    this.#lostTokens.add(run.binding.tokenDigest);
+    run.owner?.notify?.(lost(cause));
+    await this.#end(run);
+  }
+
   async #end(run: Run): Promise<void> {
     const { platform, bindings, registry } = this.#options;
     const { request, binding } = run;
     run.cancelGrace();
     bindings.remove(binding);
     this.#runs.delete(request.run);
-    run.releaseListener();
+    run.reached.release();
     for (const provider of registry.all) {
       try {
         await provider.cleanup(binding);
@@ -309,5 +367,13 @@ function stopping(): MoatError {
     "proxy-stopping",
     "Cannot open a run: the proxy is about to end",
     { hint: "run the command again" },
+  );
+}
+
+function lost(cause?: MoatError): MoatError {
+  return new MoatError(
+    "run-lost",
+    "The run has lost its access: its gateway could not be listened on, and another program may have got its token",
+    { hint: "run the command again", ...(cause && { cause }) },
   );
 }

@@ -16,6 +16,7 @@ import {
   tempHome,
 } from "../tests/support/temp_home.ts";
 import { BindingTable } from "./bindings.ts";
+import type { OnLost } from "./listeners.ts";
 import { runDirectory } from "./run_files.ts";
 import { Runs, type RunsOptions } from "./runs.ts";
 
@@ -66,6 +67,8 @@ class Bed {
   readonly runs: Runs;
   /** Listeners in use, by how they are reached. */
   readonly inUse: string[] = [];
+  /** Takes the listener of the last run away. */
+  lose: OnLost = () => {};
   idles = 0;
 
   constructor(home?: TempHome, more: Partial<RunsOptions> = {}) {
@@ -75,7 +78,12 @@ class Bed {
       registry: createRegistry([provider("alpha"), provider("beta")]),
       store: this.store,
       bindings: this.bindings,
-      listeners: { reach: ({ by }) => this.#reach(by) },
+      listeners: {
+        reach: ({ by }, onLost) => {
+          this.lose = onLost;
+          return this.#reach(by);
+        },
+      },
       endsWhenIdle: false,
       onIdle: () => void this.idles++,
       ...more,
@@ -85,7 +93,7 @@ class Bed {
   #reach(by: string) {
     this.inUse.push(by);
     const release = () => void this.inUse.splice(this.inUse.indexOf(by), 1);
-    return { url: `http://${by}:1`, release };
+    return { url: `http://${by}:1`, admits: () => true, release };
   }
 
   /** What a token's holder gets on some paths; `gone` for an unknown token. */
@@ -422,14 +430,112 @@ Deno.test("grantChanged() takes the new settings of a grant", async () => {
   assert.equal(bed.get("/alpha"), '{"n":2}');
 });
 
-Deno.test("grantChanged() gives a grant back that was revoked and granted anew", async () => {
-  const bed = new Bed();
-  await bed.runs.open(request(), {});
+/** Revokes `alpha`, then grants it anew. */
+async function grantAnew(bed: Bed): Promise<void> {
   await bed.store.delete("alpha");
   await bed.runs.grantChanged("alpha");
   await bed.store.put(grant("alpha", { n: 3 }));
   await bed.runs.grantChanged("alpha");
-  assert.equal(bed.get("/alpha"), '{"n":3}');
+}
+
+Deno.test("grantChanged() gives no run a grant back that it lost", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await grantAnew(bed);
+  assert.equal(bed.get("/alpha"), "refused");
+});
+
+Deno.test("grantChanged() keeps a lost grant away when another one changes", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request({ grants: ["alpha", "beta"] }), {});
+  await grantAnew(bed);
+  await bed.runs.grantChanged("beta");
+  assert.deepEqual([bed.get("/alpha"), bed.get("/beta")], ["refused", "{}"]);
+});
+
+Deno.test("open() gives a resumed run no grant back that it lost", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await grantAnew(bed);
+  await bed.runs.open(request(), {});
+  await bed.runs.grantChanged("alpha");
+  assert.equal(bed.get("/alpha"), "refused");
+});
+
+Deno.test("open() gives a new run a grant that another one lost", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await grantAnew(bed);
+  const tokenDigest = digestToken("moat_two");
+  await bed.runs.open(request({ run: "0123456789", tokenDigest }), {});
+  assert.equal(bed.get("/alpha", "moat_two"), '{"n":3}');
+});
+
+Deno.test("grantChanged() audits the change of a grant in use", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await bed.store.put(grant("alpha", { n: 2 }));
+  await bed.runs.grantChanged("alpha");
+  assert.deepEqual(bed.platform.events.at(-1), {
+    event: "grant-changed",
+    fields: { binding: `run-${RUN}`, grant: "alpha" },
+  });
+});
+
+Deno.test("grantChanged() audits no change of a grant that is lost", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  await grantAnew(bed);
+  assert.deepEqual(bed.events, ["bound"]);
+});
+
+const SQUATTED = new MoatError("address-in-use", "no");
+
+Deno.test("a run that loses its gateway ends at once", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  bed.lose(SQUATTED);
+  assert.deepEqual(
+    [bed.get("/alpha"), bed.runs.names, bed.inUse],
+    ["gone", [], []],
+  );
+  await bed.ended();
+});
+
+Deno.test("a run that loses its gateway tells its owner", async () => {
+  const bed = new Bed();
+  const told: string[] = [];
+  await bed.runs.open(request(), { notify: ({ code }) => told.push(code) });
+  bed.lose(SQUATTED);
+  await bed.ended();
+  assert.deepEqual(told, ["run-lost"]);
+});
+
+Deno.test("open() refuses the token of a run that lost its gateway", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request(), {});
+  bed.lose(SQUATTED);
+  await bed.ended();
+  await assert.rejects(bed.runs.open(request(), {}), { code: "run-lost" });
+});
+
+Deno.test("open() admits a token where the run is reached", async () => {
+  const bed = new Bed(undefined, {
+    listeners: {
+      reach: () => ({
+        url: "http://x:1",
+        admits: (local) => local === "172.17.0.1",
+        release() {},
+      }),
+    },
+  });
+  await bed.runs.open(request(), {});
+  await bed.runs.grantChanged("alpha");
+  const live = bed.bindings.find(TOKEN);
+  assert.deepEqual(["172.17.0.1", "127.0.0.1"].map((a) => live?.admits(a)), [
+    true,
+    false,
+  ]);
 });
 
 Deno.test("grantChanged() ends the answers that connections remember", async () => {
@@ -524,7 +630,7 @@ Deno.test("open() serves no grant that is revoked while it is read", async () =>
   const changing = bed.runs.grantChanged("alpha");
   await store.release();
   await Promise.allSettled([opening, changing]);
-  assert(["gone", "not found"].includes(bed.get("/alpha")), bed.get("/alpha"));
+  assert(["gone", "refused"].includes(bed.get("/alpha")), bed.get("/alpha"));
 });
 
 Deno.test("open() serves the new grant that replaces one while it is read", async () => {

@@ -99,7 +99,7 @@ export function createService(bindings: BindingTable): Service {
         ? { answer: HEALTHY, repeat: () => HEALTHY }
         : { answer: NOT_ALLOWED };
     }
-    const client = identify(head, bindings);
+    const client = identify(head, peer, bindings);
     if (client instanceof Answer) return { answer: client };
     return route(head, client, async () => await service(head, peer));
   };
@@ -146,9 +146,13 @@ function isOurHost(host: string, peer: Peer): boolean {
   return name === "localhost" && isLoopback(address);
 }
 
-/** Finds the binding, or the answer for a client that is not known. */
+/**
+ * Finds the binding, or the answer for a client that is not known: neither is
+ * one that asks at an address where its run is not reached.
+ */
 function identify(
   head: RequestHead,
+  peer: Peer,
   bindings: BindingTable,
 ): LiveBinding | Answer {
   const values = head.values("authorization");
@@ -157,7 +161,8 @@ function identify(
   const tokens = values.flatMap((value) => value.split(","));
   if (tokens.length + (hasQueryToken ? 1 : 0) > 1) return TWO_TOKENS;
   const match = /^bearer +([\w.~+/=-]+)$/i.exec(tokens[0] ?? "");
-  return bindings.find(match?.[1] ?? "") ?? UNAUTHORIZED;
+  const live = bindings.find(match?.[1] ?? "");
+  return live?.admits(unmapAddress(peer.localHostname)) ? live : UNAUTHORIZED;
 }
 
 function route(
@@ -179,9 +184,12 @@ function route(
     return answer instanceof Promise ? answer.then(whileLive) : answer;
   };
   const answer = handler(request);
-  if (!(answer instanceof Promise)) return { answer, repeat };
+  if (!(answer instanceof Promise)) {
+    return { answer, repeat, isKnown: true };
+  }
   return answer.then(async (made) => ({
     answer: await whileLive(made),
     repeat,
+    isKnown: true,
   }));
 }

@@ -23,8 +23,11 @@ const BINDING: Binding = {
 const SECRET = new Answer(200, '{"secret":true}');
 
 /** A binding that serves `/creds`. */
-function live(handler: EndpointHandler = () => SECRET): LiveBinding {
-  return new LiveBinding(BINDING, new Map([["/creds", handler]]));
+function live(
+  handler: EndpointHandler = () => SECRET,
+  admits: (localHostname: string) => boolean = () => true,
+): LiveBinding {
+  return new LiveBinding(BINDING, new Map([["/creds", handler]]), admits);
 }
 
 interface Sent {
@@ -558,4 +561,42 @@ Deno.test("createService() serves a path in its one spelling only", () => {
     assert(!(reply instanceof Promise));
     assert.equal(reply.answer === SECRET, target === "/creds");
   }));
+});
+
+const ADMITTED: { local: string; expect: number }[] = [
+  { local: "127.0.0.1", expect: 200 },
+  { local: "::ffff:127.0.0.1", expect: 200 },
+  { local: "172.17.0.1", expect: 401 },
+  { local: "::ffff:172.17.0.1", expect: 401 },
+  { local: "::1", expect: 401 },
+];
+
+for (const { local, expect } of ADMITTED) {
+  Deno.test(`createService() answers ${expect} on ${local} to a token of 127.0.0.1`, async () => {
+    const bindings = new BindingTable();
+    bindings.set(live(undefined, (address) => address === "127.0.0.1"));
+    const { answer } = await ask(createService(bindings), {
+      host: "moat-proxy:19080",
+      peer: { localHostname: local },
+    });
+    assert.equal(answer.status, expect);
+  });
+}
+
+Deno.test("createService() says the same of a token elsewhere as of an unknown one", async () => {
+  const bindings = new BindingTable();
+  const unknown = await ask(createService(bindings));
+  bindings.set(live(undefined, () => false));
+  assert.deepEqual(await ask(createService(bindings)), unknown);
+});
+
+Deno.test("createService() tells which clients are known", async () => {
+  const bindings = new BindingTable();
+  bindings.set(live());
+  const service = createService(bindings);
+  const replies = [{}, { target: "/healthz" }, { fields: [] }];
+  const known = await Promise.all(
+    replies.map(async (sent) => (await ask(service, sent)).isKnown),
+  );
+  assert.deepEqual(known, [true, undefined, undefined]);
 });

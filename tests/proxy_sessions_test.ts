@@ -37,7 +37,9 @@ const SPARE_DESCRIPTORS = 200;
 async function connectionLimit(): Promise<number> {
   const { stdout } = await run(["sh", "-c", "ulimit -n"]);
   const limit = Number(stdout) || Infinity;
-  return Math.min(REQUESTS, limit - SPARE_DESCRIPTORS);
+  // The proxy keeps a quarter of its own for other things.
+  const served = Math.floor(limit * 3 / 4);
+  return Math.min(REQUESTS, served, limit - SPARE_DESCRIPTORS);
 }
 
 const connections = await connectionLimit();

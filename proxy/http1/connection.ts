@@ -44,6 +44,8 @@ export interface Reply {
    * undefined sends the request through the service again.
    */
   repeat?(): Answer | Promise<Answer> | undefined;
+  /** The client has shown that it may ask: its connection is kept longer. */
+  readonly isKnown?: boolean;
 }
 
 /**
@@ -79,6 +81,9 @@ const LIMITS_MS = {
   write: 30_000,
   linger: 2_000,
 } as const;
+
+/** The same for `idle` while the client has not shown who it is. */
+const STRANGER_IDLE_MS = 5_000;
 
 type Phase = keyof typeof LIMITS_MS;
 
@@ -149,6 +154,15 @@ export class Connection {
   }
 
   /**
+   * Whether it may be closed for the sake of another one: it waits for its
+   * client, whose last request, if any, was not that of a known one.
+   */
+  get isStranger(): boolean {
+    return ["idle", "head", "linger"].includes(this.#phase) &&
+      !this.#last?.reply.isKnown;
+  }
+
+  /**
    * Serves the connection until it ends.
    *
    * @param refusal If given, it is all that the client is told.
@@ -172,7 +186,10 @@ export class Connection {
   /** Ends what has been in its phase too long. Called by one timer for all connections. */
   checkTime(): void {
     const now = this.#context.clock.now();
-    if (now - this.#since < LIMITS_MS[this.#phase]) return;
+    const limitMs = this.#phase === "idle" && this.isStranger
+      ? STRANGER_IDLE_MS
+      : LIMITS_MS[this.#phase];
+    if (now - this.#since < limitMs) return;
     if (this.#phase === "head") this.#timeOut();
     else this.close();
   }

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers/promises";
 import { type Clock, sleep } from "$core/clock.ts";
 import { errorAnswer } from "$core/provider.ts";
 import {
@@ -15,6 +16,7 @@ import {
   type ConnectionContext,
   type Service,
 } from "./connection.ts";
+import { ConnectionPool } from "./pool.ts";
 
 export type { Peer, Reply, Service } from "./connection.ts";
 
@@ -24,8 +26,8 @@ export interface ServeOptions {
   readonly clock: Clock;
   /** Told of what a service threw, and of failures to accept. Must not throw. */
   readonly onError: (error: unknown) => void;
-  /** Connections at once; further ones are answered 503. Default: 10,000. */
-  readonly maxConnections?: number;
+  /** Bounds the connections of several servers together; further ones are answered 503. Default: 10,000 of its own. */
+  readonly pool?: ConnectionPool;
   /** The same for each remote address; unix sockets do not count. Default: no limit. */
   readonly maxConnectionsPerAddress?: number;
 }
@@ -45,17 +47,19 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-const MAX_CONNECTIONS = 10_000;
-
 /** How often time limits are checked; a limit may be exceeded by as much. */
 const TICK_MS = 1_000;
 
 /** Refused connections that get to read why; beyond, they are just closed. */
-const MAX_REFUSALS = 100;
+const MAX_REFUSALS = 32;
 
-/** Back-off after a failure to accept, such as EMFILE. */
+/** Back-off while the system has no room for a connection. */
 const MIN_PAUSE_MS = 5;
 const MAX_PAUSE_MS = 1_000;
+const EXHAUSTED = ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"];
+
+/** A client that went away before it was accepted, which is not our failure. */
+const CLIENT_GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
 
 /** 503, not 429, which SDKs take as final. */
 const BUSY = errorAnswer(
@@ -90,6 +94,7 @@ class Server implements HttpServer {
   readonly #served = new Map<Connection, Promise<void>>();
   readonly #refused = new Map<Connection, Promise<void>>();
   readonly #perAddress = new Map<string, number>();
+  readonly #pool: ConnectionPool;
   readonly #accepting: Promise<void>;
   readonly #stopping = Promise.withResolvers<void>();
   readonly #empty = Promise.withResolvers<void>();
@@ -104,6 +109,7 @@ class Server implements HttpServer {
     this.address = listener.addr;
     this.#listener = listener;
     this.#options = options;
+    this.#pool = options.pool ?? new ConnectionPool();
     this.#context = {
       service,
       clock: options.clock,
@@ -149,7 +155,7 @@ class Server implements HttpServer {
     }
   }
 
-  /** Accepts until stopped. One failure must not end it: EMFILE passes. */
+  /** Accepts until stopped. No failure but a closed listener ends it. */
   async #accept(): Promise<void> {
     let pauseMs = MIN_PAUSE_MS;
     while (!this.#stopped) {
@@ -160,11 +166,17 @@ class Server implements HttpServer {
         pauseMs = MIN_PAUSE_MS;
       } catch (error) {
         if (this.#stopped) return;
-        this.#options.onError(error);
+        const code = codeOf(error);
+        if (!CLIENT_GONE.includes(code)) this.#options.onError(error);
         // Someone else closed the listener: it will never accept again.
         if (error instanceof Deno.errors.BadResource) return;
-        await sleep(this.#options.clock, pauseMs, this.#stopping.promise);
-        pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+        if (EXHAUSTED.includes(code)) {
+          await sleep(this.#options.clock, pauseMs, this.#stopping.promise);
+          pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+        } else {
+          // Clients cause it as fast as they like: others must not wait for it.
+          await setImmediate();
+        }
       }
     }
   }
@@ -172,14 +184,15 @@ class Server implements HttpServer {
   #admit(conn: Deno.Conn): void {
     const connection = new Connection(conn, this.#context);
     const address = connection.peer.remoteHostname;
-    if (this.#isFull(address)) return this.#refuse(connection);
+    if (this.#isFull(address) || !this.#pool.add(connection)) {
+      return this.#refuse(connection);
+    }
     this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1);
     this.#start(connection, this.#served, connection.run());
   }
 
   #isFull(address: string): boolean {
-    const { maxConnections, maxConnectionsPerAddress } = this.#options;
-    if (this.#served.size >= (maxConnections ?? MAX_CONNECTIONS)) return true;
+    const { maxConnectionsPerAddress } = this.#options;
     if (maxConnectionsPerAddress === undefined || address === "") return false;
     return (this.#perAddress.get(address) ?? 0) >= maxConnectionsPerAddress;
   }
@@ -204,6 +217,7 @@ class Server implements HttpServer {
   #forget(connection: Connection): void {
     this.#refused.delete(connection);
     if (!this.#served.delete(connection)) return;
+    this.#pool.delete(connection);
     const address = connection.peer.remoteHostname;
     const others = (this.#perAddress.get(address) ?? 1) - 1;
     if (others > 0) this.#perAddress.set(address, others);
@@ -220,4 +234,9 @@ class Server implements HttpServer {
       if (this.#served.size + this.#refused.size > 0) this.#armTick();
     });
   }
+}
+
+/** The system's name of an error, such as `EMFILE`. */
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
 }

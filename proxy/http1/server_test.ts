@@ -9,7 +9,9 @@ import {
   receiveAnswer,
   send,
 } from "../../tests/support/raw_http.ts";
+import { testUnless } from "../../tests/support/conditional.ts";
 import { HttpError } from "./head.ts";
+import { ConnectionPool } from "./pool.ts";
 import {
   type HttpServer,
   type Peer,
@@ -22,6 +24,7 @@ const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OTHER = "GET /other HTTP/1.1\r\nHost: a\r\n\r\n";
 const ANSWER = new Answer(200, "{}");
 const answering: Service = () => ({ answer: ANSWER });
+const known: Service = () => ({ answer: ANSWER, isKnown: true });
 
 interface Bed extends AsyncDisposable {
   readonly server: HttpServer;
@@ -501,7 +504,7 @@ Deno.test("serve() drops what comes after the 408", async () => {
 });
 
 Deno.test("serve() closes a connection that is idle for a minute, without a word", async () => {
-  await using bed = setUp(answering);
+  await using bed = setUp(known);
   const client = await bed.connect();
   await send(client, REQUEST);
   await receiveAnswer(client);
@@ -513,12 +516,35 @@ Deno.test("serve() closes a connection that never sent a byte", async () => {
   await using bed = setUp(answering);
   const client = await bed.connect();
   await until(() => bed.server.connections === 1);
-  await bed.clock.advance(61_000);
+  await bed.clock.advance(4_000);
+  const before = bed.server.connections;
+  await bed.clock.advance(2_000);
+  assert.deepEqual([before, await receive(client)], [1, ""]);
+});
+
+Deno.test("serve() closes the idle connection of an unknown client after five seconds", async () => {
+  await using bed = setUp(answering);
+  const client = await bed.connect();
+  await send(client, REQUEST);
+  await receiveAnswer(client);
+  await bed.clock.advance(6_000);
+  assert.equal(await receive(client), "");
+});
+
+Deno.test("serve() keeps no idle connection of a client that is no longer known", async () => {
+  let asked = 0;
+  await using bed = setUp(() => ({ answer: ANSWER, isKnown: asked++ === 0 }));
+  const client = await bed.connect();
+  for (let i = 0; i < 2; i++) {
+    await send(client, REQUEST);
+    await receiveAnswer(client);
+  }
+  await bed.clock.advance(6_000);
   assert.equal(await receive(client), "");
 });
 
 Deno.test("serve() keeps a connection that is idle for less", async () => {
-  await using bed = setUp(answering);
+  await using bed = setUp(known);
   const client = await bed.connect();
   for (let i = 0; i < 3; i++) {
     await send(client, REQUEST);
@@ -630,8 +656,10 @@ Deno.test("serve() arms no timer while it has no connection", async () => {
 // Limits
 
 Deno.test("serve() answers 503 above its limit of connections", async () => {
-  await using bed = setUp(answering, { maxConnections: 1 });
-  await bed.connect();
+  await using bed = setUp(known, { pool: new ConnectionPool(1) });
+  const client = await bed.connect();
+  await send(client, REQUEST);
+  await receiveAnswer(client);
   const [answer] = await exchange(bed.server.address, REQUEST);
   assert.deepEqual([
     answer?.status,
@@ -642,7 +670,9 @@ Deno.test("serve() answers 503 above its limit of connections", async () => {
 });
 
 Deno.test("serve() serves again when connections end", async () => {
-  await using bed = setUp(answering, { maxConnections: 1 });
+  await using bed = setUp(answering, {
+    pool: new ConnectionPool(1),
+  });
   for (let i = 0; i < 3; i++) {
     const [answer] = await exchange(bed.server.address, REQUEST);
     assert.equal(answer?.status, 200);
@@ -651,7 +681,9 @@ Deno.test("serve() serves again when connections end", async () => {
 });
 
 Deno.test("serve() does not keep a refused client for ever", async () => {
-  await using bed = setUp(answering, { maxConnections: 0 });
+  await using bed = setUp(answering, {
+    pool: new ConnectionPool(0),
+  });
   const client = await bed.connect();
   assert.deepEqual(statuses(await receive(client)), [503]);
   await bed.clock.advance(3_000);
@@ -664,12 +696,49 @@ Deno.test("serve() does not keep a refused client for ever", async () => {
 });
 
 Deno.test("serve() closes without a word when it refuses very many", async () => {
-  await using bed = setUp(answering, { maxConnections: 0 });
+  await using bed = setUp(answering, {
+    pool: new ConnectionPool(0),
+  });
   const clients = await Promise.all(
-    Array.from({ length: 101 }, () => bed.connect()),
+    Array.from({ length: 33 }, () => bed.connect()),
   );
   const texts = await Promise.all(clients.map((client) => receive(client)));
   assert.equal(texts.filter((text) => text === "").length, 1);
+});
+
+Deno.test("serve() bounds the connections of several servers together", async () => {
+  const pool = new ConnectionPool(1);
+  await using one = setUp(known, { pool });
+  await using two = setUp(known, { pool });
+  const client = await one.connect();
+  await send(client, REQUEST);
+  await receiveAnswer(client);
+  assert.equal((await exchange(two.server.address, REQUEST))[0]?.status, 503);
+});
+
+Deno.test("serve() closes a silent connection when there is no place for another", async () => {
+  await using bed = setUp(answering, { pool: new ConnectionPool(1) });
+  const silent = await bed.connect();
+  const [answer] = await exchange(bed.server.address, REQUEST);
+  assert.deepEqual([answer?.status, await receive(silent)], [200, ""]);
+});
+
+Deno.test("serve() closes a half-sent head when there is no place for another", async () => {
+  await using bed = setUp(answering, { pool: new ConnectionPool(1) });
+  const silent = await bed.connect();
+  await send(silent, "G");
+  const [answer] = await exchange(bed.server.address, REQUEST);
+  assert.equal(answer?.status, 200);
+});
+
+Deno.test("serve() never closes a known client's connection for another", async () => {
+  await using bed = setUp(known, { pool: new ConnectionPool(1) });
+  const client = await bed.connect();
+  await send(client, REQUEST);
+  await receiveAnswer(client);
+  await exchange(bed.server.address, REQUEST);
+  await send(client, REQUEST);
+  assert.equal((await receiveAnswer(client)).status, 200);
 });
 
 Deno.test("serve() limits the connections of one address", async () => {
@@ -702,13 +771,19 @@ Deno.test("serve() forgets the address of a connection that ended", async () => 
 
 // Accepting
 
+function emfile(): Error {
+  return Object.assign(new Error("Too many open files"), { code: "EMFILE" });
+}
+
 /** Fails to accept `times` times before it accepts. */
-function failing(listener: Deno.TcpListener, times: number): Deno.Listener {
+function failing(
+  listener: Deno.TcpListener,
+  times: number,
+  error: Error = emfile(),
+): Deno.Listener {
   const accept = listener.accept.bind(listener);
   listener.accept = () => {
-    if (times-- > 0) {
-      return Promise.reject(new Error("Too many open files (os error 24)"));
-    }
+    if (times-- > 0) return Promise.reject(error);
     return accept();
   };
   return listener;
@@ -744,9 +819,7 @@ Deno.test("serve() pauses shortly again after it accepted one", async () => {
     wrap: (listener) => {
       const accept = listener.accept.bind(listener);
       listener.accept = () =>
-        outcomes.shift() === false
-          ? Promise.reject(new Error("Too many open files (os error 24)"))
-          : accept();
+        outcomes.shift() === false ? Promise.reject(emfile()) : accept();
       return listener;
     },
   });
@@ -757,6 +830,87 @@ Deno.test("serve() pauses shortly again after it accepted one", async () => {
   await bed.clock.advance(5);
   assert.equal((await exchange(bed.server.address, REQUEST))[0]?.status, 200);
 });
+
+for (const code of ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]) {
+  Deno.test(`serve() pauses after ${code}`, async () => {
+    const error = Object.assign(new Error("x"), { code });
+    await using bed = setUp(answering, {
+      wrap: (listener) => failing(listener, 2, error),
+    });
+    await until(() => bed.errors.length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(bed.errors.length, 1);
+  });
+}
+
+const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET"];
+for (const code of GONE) {
+  Deno.test(`serve() goes on at once after ${code}, and reports nothing`, async () => {
+    const error = Object.assign(new Error("x"), { code });
+    await using bed = setUp(answering, {
+      wrap: (listener) => failing(listener, 300, error),
+    });
+    const [answer] = await exchange(bed.server.address, REQUEST);
+    assert.deepEqual([answer?.status, bed.errors], [200, []]);
+  });
+}
+
+Deno.test("serve() goes on at once after an unknown failure, but reports it", async () => {
+  await using bed = setUp(answering, {
+    wrap: (listener) => failing(listener, 3, new Error("x")),
+  });
+  const [answer] = await exchange(bed.server.address, REQUEST);
+  assert.deepEqual([answer?.status, bed.errors.length], [200, 3]);
+});
+
+Deno.test("serve() lets others work while every accept fails", async () => {
+  const bed = setUp(answering, {
+    wrap: (listener) => failing(listener, Infinity, new Error("x")),
+  });
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await bed.server.close();
+  const before = bed.errors.length;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(bed.errors.length, before);
+});
+
+/** Opens connections and resets each at once. */
+const RESETTING = `
+import socket, struct, sys
+for _ in range(300):
+    s = socket.socket()
+    s.setblocking(False)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    try:
+        s.connect(("127.0.0.1", int(sys.argv[1])))
+    except BlockingIOError:
+        pass
+    s.close()
+`;
+
+testUnless(
+  await lacksPython(),
+  "serve() serves on after 300 connections that are reset",
+  async () => {
+    // On the fake clock no pause would ever end.
+    await using bed = setUp(answering);
+    const { port } = bed.server.address as Deno.NetAddr;
+    const { success } = await new Deno.Command("python3", {
+      args: ["-c", RESETTING, `${port}`],
+    }).output();
+    assert(success);
+    assert.equal((await exchange(bed.server.address, REQUEST))[0]?.status, 200);
+  },
+);
+
+async function lacksPython(): Promise<string | undefined> {
+  try {
+    await new Deno.Command("python3", { args: ["-c", ""] }).output();
+    return undefined;
+  } catch {
+    return "no python3";
+  }
+}
 
 Deno.test("serve() can be closed while it pauses", async () => {
   const bed = setUp(answering, { wrap: (listener) => failing(listener, 100) });
