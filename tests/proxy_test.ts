@@ -297,12 +297,16 @@ test("answers 403 at once on an open connection after moat revoke", async (scene
   assert.equal(status, 403, body);
 });
 
-test("serves a grant again at once after it was revoked and granted", async (scene) => {
+test("serves a grant that was revoked and granted again to new runs only", async (scene) => {
   const proxy = await scene.startProxy();
-  const run = await scene.openRun(proxy.address);
+  const old = await scene.openRun(proxy.address);
   await scene.moat("revoke", "aws");
   await scene.grant();
-  assert.equal((await run.get("/ecs/credentials")).status, 200);
+  const fresh = await scene.openRun(proxy.address);
+  const statuses = await Promise.all(
+    [old, fresh].map((run) => run.get("/ecs/credentials")),
+  );
+  assert.deepEqual(statuses.map(({ status }) => status), [403, 200]);
 });
 
 test("uses the new settings at once after moat grant", async (scene) => {
