@@ -204,6 +204,13 @@ function textLine(event: string, fields: LogFields): string {
     .replaceAll("{", "{{").replaceAll("}", "}}");
 }
 
+/**
+ * Writes a value as one word of a text line: plain words as they are, all
+ * else as JSON.
+ *
+ * @param value JSON.
+ * @returns A word without blanks, or with its blanks in quotes.
+ */
 export function word(value: unknown): string {
   if (typeof value === "string" && /^[\w.:/@+,-]+$/.test(value)) return value;
   return JSON.stringify(value) ?? "undefined";

@@ -11,6 +11,42 @@ import type { AwsSettings } from "./settings.ts";
 /** What the helper script prints when a source of ours would be moat itself. */
 export const SELF_SOURCE_MARK = "moat would be its own source";
 
+/** An answer that moat does not read: a redirect, or far too long. */
+export class RefusedAnswer extends Error {
+  /**
+   * Names the fault.
+   *
+   * @param fault What the server did, as in "answered more than 64 KiB".
+   */
+  constructor(readonly fault: string) {
+    super(fault);
+  }
+}
+
+/**
+ * Takes the secrets of a call out of an error, since whoever was asked may
+ * have answered with what it was sent.
+ *
+ * @param error What was caught; changed in place.
+ * @param secrets Texts that must not be shown; absent and empty ones count not.
+ * @returns The same error.
+ */
+export function hideSecrets(
+  error: unknown,
+  secrets: readonly (string | undefined)[],
+): unknown {
+  if (!(error instanceof Error) || error instanceof MoatError) return error;
+  for (const secret of secrets) {
+    if (!secret) continue;
+    for (const part of ["name", "message", "stack"] as const) {
+      const text = error[part];
+      if (!text?.includes(secret)) continue;
+      error[part] = text.replaceAll(secret, "[redacted]");
+    }
+  }
+  return error;
+}
+
 /** Failures that the same call will meet again soon: they back off longer. */
 const HARD = new Set([
   "access-denied",
@@ -97,6 +133,9 @@ export function sourceTimeout(settings: AwsSettings): MoatError {
   );
 }
 
+const NO_STS =
+  "check that AWS_ENDPOINT_URL_STS names an STS, and that no login page is in the way";
+
 function stsName({ source, region }: AwsSettings): string {
   return source.stsEndpoint ?? `STS in ${region}`;
 }
@@ -125,6 +164,9 @@ export function mapAwsError(
       hint: printable(hint),
       cause: error,
     });
+  if (error instanceof RefusedAnswer) {
+    return fail("sts-garbage", `${stsName(settings)} ${error.fault}`, NO_STS);
+  }
   const quoted = quote(name, message);
   const login = loginHint(settings);
 
@@ -229,7 +271,7 @@ function mapTransport(
     return fail(
       "sts-garbage",
       `${where} answered ${status} with something that is not STS's XML`,
-      "check that AWS_ENDPOINT_URL_STS names an STS, and that no login page is in the way",
+      NO_STS,
     );
   }
   if (/certificate/i.test(message)) {
@@ -251,7 +293,7 @@ function mapTransport(
     return fail(
       "sts-garbage",
       `${where} answered something that is not STS's XML`,
-      "check that AWS_ENDPOINT_URL_STS names an STS, and that no login page is in the way",
+      NO_STS,
     );
   }
   if (!isServiceError(error)) return toMoatError(error);
@@ -325,10 +367,13 @@ function describe(error: unknown): { name: string; message: string } {
  */
 function quote(name: string, message: string): string {
   const [line = ""] = message.trim().split(/[\r\n]/);
-  const text = printable(line).replace(/\.$/, "");
-  const short = text.length > 300 ? text.slice(0, 300) + "…" : text;
-  const who = `STS answered ${printable(name)}`;
-  return short ? `${who}: ${short}` : who;
+  const text = shorten(printable(line).replace(/\.$/, ""), 300);
+  const who = `STS answered ${shorten(printable(name), 64)}`;
+  return text ? `${who}: ${text}` : who;
+}
+
+function shorten(text: string, length: number): string {
+  return text.length > length ? text.slice(0, length) + "…" : text;
 }
 
 /** Without control characters, line separators and changes of direction. */

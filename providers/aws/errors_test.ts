@@ -4,8 +4,10 @@ import { MoatError } from "$core/errors.ts";
 import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import {
   clientSentence,
+  hideSecrets,
   isHardFailure,
   mapAwsError,
+  RefusedAnswer,
   SELF_SOURCE_MARK,
   sourceTimeout,
   stsTimeout,
@@ -217,6 +219,11 @@ const CASES: { what: string; error: unknown; code: string; hard?: boolean }[] =
       code: "sts-garbage",
     },
     {
+      what: "an answer that is not read",
+      error: new RefusedAnswer("answered more than 64 KiB"),
+      code: "sts-garbage",
+    },
+    {
       what: "a network that is down",
       error: new TypeError(`error sending request for url (${CANARY})`),
       code: "sts-unreachable",
@@ -376,6 +383,25 @@ Deno.test("mapAwsError() quotes no canonical request, which may hold a token", (
 Deno.test("mapAwsError() shortens what STS says", () => {
   const error = service("AccessDenied", "x".repeat(10_000), 403);
   assert(mapAwsError(error, SETTINGS).message.length < 500);
+});
+
+Deno.test("mapAwsError() shortens the name of STS's error", () => {
+  const error = service("X".repeat(100_000), "no", 400);
+  assert(mapAwsError(error, SETTINGS).message.length < 200);
+});
+
+for (const part of ["name", "message", "stack"] as const) {
+  Deno.test(`hideSecrets() takes secrets out of an error's ${part}`, () => {
+    const error = new Error("x");
+    error[part] = `a ${CANARY} b ${CANARY}`;
+    hideSecrets(error, [undefined, "", CANARY]);
+    assert.equal(error[part], "a [redacted] b [redacted]");
+  });
+}
+
+Deno.test("hideSecrets() leaves an error without secrets as it is", () => {
+  const error = new DOMException("x", "TimeoutError");
+  assert.equal(hideSecrets(error, [CANARY]), error);
 });
 
 Deno.test("mapAwsError() says on one printable line what anybody answers", () => {

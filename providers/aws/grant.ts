@@ -11,8 +11,14 @@ import type { Flag, GrantRequest } from "$core/provider.ts";
 import { parseRoleArn } from "./arn.ts";
 import { MIN_DURATION_SECONDS, parseDuration } from "./duration.ts";
 import { pickRegion } from "./region.ts";
-import { type AwsSettings, writeSettings } from "./settings.ts";
-import { checkProfile, readProfile, recordSource } from "./source.ts";
+import { type AwsSettings, type Source, writeSettings } from "./settings.ts";
+import {
+  checkProfile,
+  readProfile,
+  recordProfileEndpoint,
+  recordSource,
+  refuseOwnSource,
+} from "./source.ts";
 import { assumeRole, type StsContext } from "./sts.ts";
 
 /** Command lines for the help of `moat grant`. */
@@ -92,8 +98,7 @@ async function readFlags(
   const durationText = flag("session-duration");
   const externalId = checkExternalId(flag("external-id"));
   const sessionName = checkSessionName(flag("session-name"));
-  const source = recordSource(env, flag("aws-profile"));
-  await checkProfile(source);
+  const source = await findSource(env, flag("aws-profile"));
   const region = pickRegion(role.partition, [
     { region: flag("region"), from: "--region" },
     { region: env["AWS_REGION"], from: "AWS_REGION" },
@@ -110,6 +115,16 @@ async function readFlags(
     ...(sessionName !== undefined && { sessionName }),
     source,
   };
+}
+
+async function findSource(
+  env: StsContext["env"],
+  profile: string | undefined,
+): Promise<Source> {
+  const source = recordSource(env, profile);
+  await checkProfile(source);
+  await refuseOwnSource(source, env);
+  return await recordProfileEndpoint(source, env);
 }
 
 function missingRole(): never {

@@ -12,8 +12,8 @@
  *
  * **Security:** the token is read by the shell itself and leaves it through
  * pipes only, never on a command line or in an environment. Only GNU wget
- * reads headers from nothing but a regular file: it gets a 0600 file that is
- * unlinked before wget starts. No proxy variable is honoured for our address.
+ * reads headers from nothing but a regular file: it gets one in a directory of
+ * mode 0700, and both are removed before wget starts. No proxy variable is honoured for our address.
  *
  * @module
  */
@@ -40,7 +40,8 @@ export const CREDENTIAL_HELPER: string = shell`#!/bin/sh
 # Prints AWS credentials for credential_process: asks moat, which runs outside.
 # Needs one of bash, curl, busybox, GNU wget, python3 or node.
 # The token is never on a command line or in an environment.
-set -uf +a
+# Without a trace, which would show the token.
+set -uf +axv
 unset token request answer body
 LC_ALL=C
 export LC_ALL
@@ -94,6 +95,7 @@ read_url() {
   esac
   bad='MOAT_AWS_CREDENTIAL_URL is not of the form http://HOST:PORT/PATH'
   case $url in http://*) ;; *) fail "$bad" ;; esac
+  case $authority in *[!][A-Za-z0-9._:-]*) fail "$bad" ;; esac
   case $host in '' | -* | *[!A-Za-z0-9._:-]*) fail "$bad" ;; esac
   case $port in '' | ??????* | *[!0-9]*) fail "$bad" ;; esac
   case $path in *[!A-Za-z0-9._~/?%=\&:@+,-]*) fail "$bad" ;; esac
@@ -167,16 +169,19 @@ ask_busybox() {
 # GNU wget takes its configuration from a regular file only.
 ask_wget() {
   case $(wget --version) in 'GNU Wget '*) ;; *) return 126 ;; esac
-  command -v rm >/dev/null || return 126
+  command -v rm >/dev/null && command -v mktemp >/dev/null || return 126
   set --
   ! command -v timeout >/dev/null || set -- timeout "$limit"
   umask 077
   for directory in "\${TMPDIR:-/tmp}" /tmp /dev/shm; do
-    file=$directory/moat-$$
-    (set -C && printf 'header = Authorization: Bearer %s\n' "$token" >"$file") ||
+    # A directory of its own, where nobody else can have put anything.
+    private=$(mktemp -d "$directory/moat-XXXXXX") || continue
+    printf 'header = Authorization: Bearer %s\n' "$token" >"$private/config" || {
+      rm -rf -- "$private"
       continue
-    exec 3<"$file"
-    rm -f -- "$file"
+    }
+    exec 3<"$private/config"
+    rm -rf -- "$private"
     "$@" wget --config=/proc/self/fd/3 -q -O - -t 1 -T "$limit" --no-proxy \
       --no-netrc --no-hsts --max-redirect=0 --content-on-error --save-headers \
       "$url"

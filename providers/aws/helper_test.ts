@@ -15,7 +15,9 @@ const TOOLS = ["bash", "curl", "busybox", "wget", "python3", "node"] as const;
 type Tool = typeof TOOLS[number];
 
 /** Programs that a tool is never without, because its packages need them. */
-const COMPANIONS: Partial<Record<Tool, string[]>> = { wget: ["rm", "timeout"] };
+const COMPANIONS: Partial<Record<Tool, string[]>> = {
+  wget: ["rm", "mktemp", "timeout"],
+};
 const SHELLS: Record<string, string[]> = {
   dash: ["dash"],
   bash: ["bash"],
@@ -620,6 +622,9 @@ const SETTINGS: [string, Record<string, string | undefined>, string][] = [
     "http://127.0.0.1/\nX: y",
     "http://[::1/",
     "http://127.0.0.1:80?x",
+    'http://[::1"\nurl="http://127.0.0.1:1]',
+    "http://[::1]\x1b[31m]:80",
+    "http://[::1]\n]:80/x",
     "file:///etc/passwd",
   ].map((url): [string, Record<string, string>, string] => [
     `the URL ${JSON.stringify(url)}`,
@@ -632,6 +637,38 @@ for (const [name, env, sentence] of SETTINGS) {
     const result = await run({ url: "http://127.0.0.1:1/", env });
     assert.deepEqual(result, failure(sentence));
   });
+}
+
+testUnless(
+  toolLacking("wget") ?? lacking("mkfifo"),
+  "helper with wget goes around a FIFO that others put in the temporary directory",
+  async () => {
+    const planted = await Deno.makeTempDir();
+    const { result } = await ask([OK], {
+      tools: ["wget"],
+      env: { TMPDIR: planted },
+      // The script is started by this shell, so that it has its process id.
+      edit: (text) =>
+        text.replace("set -uf", `${find("mkfifo")} "${planted}/moat-$$$$"\n$&`),
+    });
+    assert.deepEqual(result, SUCCESS);
+    const left = Array.from(Deno.readDirSync(planted), ({ name }) => name);
+    assert.equal(left.length, 1);
+    await Deno.remove(planted, { recursive: true });
+  },
+);
+
+for (const shell of ["bash", "bash --posix"]) {
+  testUnless(
+    toolLacking("bash"),
+    `helper under ${shell} shows no token when SHELLOPTS asks for a trace`,
+    async () => {
+      const env = { SHELLOPTS: "xtrace:verbose" };
+      const { result } = await ask([OK], { shell, env });
+      assert.equal(result.stdout, SUCCESS.stdout);
+      assert(!result.stderr.includes(TOKEN));
+    },
+  );
 }
 
 for (const token of ["", "\n", "two words", 'quo"te', "back\\slash", "é"]) {
@@ -687,7 +724,7 @@ for (const tool of TOOLS) {
   testUnless(
     reason,
     tool === "wget"
-      ? "helper with wget unlinks its only file, which is 0600, before wget starts"
+      ? "helper with wget removes its only file, in a directory of its own, before wget starts"
       : `helper with ${tool} writes no file`,
     async () => {
       const lines = await trace(
@@ -698,7 +735,7 @@ for (const tool of TOOLS) {
       const kinds = lines.filter((line) =>
         !/"\/dev\/null"|"\/proc\/self\/fd\/0"|ENOENT/.test(line)
       ).map((line) => change.exec(line)?.[0]).filter((kind) => kind);
-      const file = ["umask(077", "O_EXCL", "unlink"];
+      const file = ["umask(077", "mkdir(", "O_CREAT", "unlink", "unlink"];
       const wanted = [...file, '"--config', '"--config']; // timeout, then wget
       assert.deepEqual(kinds, tool === "wget" ? wanted : []);
     },

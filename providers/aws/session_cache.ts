@@ -41,6 +41,8 @@ interface Entry {
   failures: number;
   /** No new call before this instant. */
   retryAt: number;
+  /** When the last call ended. */
+  settledAt: number;
 }
 
 /** What the cache needs from outside. */
@@ -84,6 +86,7 @@ export class SessionCache {
   ): Session | Promise<Session> {
     const entry = this.#entries.get(key) ?? this.#add(key, fetch);
     const now = this.#clock.now();
+    forgetFuture(entry, now);
     const { session } = entry;
     if (session === undefined || now >= session.expiresAt - MIN_LIFE_MS) {
       return this.#wait(key, entry, now + holdMs);
@@ -123,6 +126,7 @@ export class SessionCache {
       failure: undefined,
       failures: 0,
       retryAt: 0,
+      settledAt: 0,
     };
     this.#entries.set(key, entry);
     return entry;
@@ -132,6 +136,7 @@ export class SessionCache {
   async #wait(key: string, entry: Entry, deadline: number): Promise<Session> {
     for (;;) {
       const now = this.#clock.now();
+      forgetFuture(entry, now);
       const { session, failure } = entry;
       if (session && now < session.expiresAt - MIN_LIFE_MS) return session;
       if (failure && now < entry.retryAt) {
@@ -154,7 +159,8 @@ export class SessionCache {
   }
 
   #succeed(entry: Entry, session: Session): void {
-    const life = session.expiresAt - this.#clock.now();
+    entry.settledAt = this.#clock.now();
+    const life = session.expiresAt - entry.settledAt;
     const window = Math.min(Math.max(REFRESH_WINDOW_MS, life / 3), life / 2);
     entry.session = session;
     entry.refreshAt = session.expiresAt -
@@ -169,7 +175,8 @@ export class SessionCache {
     const step = steps[Math.min(entry.failures, steps.length - 1)] ?? 0;
     entry.failure = failure;
     entry.failures++;
-    entry.retryAt = this.#clock.now() + step;
+    entry.settledAt = this.#clock.now();
+    entry.retryAt = entry.settledAt + step;
     const dropped = this.#entries.get(key) !== entry;
     this.#log.warn("session-refresh-failed", {
       code: failure.code,
@@ -179,4 +186,17 @@ export class SessionCache {
       retryInMs: step,
     });
   }
+}
+
+/**
+ * Forgets what was learnt at an instant that is still to come: the clock was
+ * set back, so that it no longer tells how old a session is.
+ */
+function forgetFuture(entry: Entry, now: number): void {
+  if (now >= entry.settledAt - MINUTE_MS) return;
+  entry.session = undefined;
+  entry.failure = undefined;
+  entry.failures = 0;
+  entry.retryAt = 0;
+  entry.settledAt = 0;
 }

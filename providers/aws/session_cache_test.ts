@@ -197,3 +197,51 @@ Deno.test("get() never serves expired, never mixes keys, never has two calls in 
     { numRuns: 200 },
   );
 });
+
+/** A clock that can also be set back. */
+class SteppedClock extends FakeClock {
+  behindMs = 0;
+
+  override now(): number {
+    return super.now() - this.behindMs;
+  }
+}
+
+function stepBack() {
+  const clock = new SteppedClock();
+  const cache = new SessionCache({ clock, log: silentLog, random: () => 0 });
+  let calls = 0;
+  const fetch = (): Promise<Session> =>
+    Promise.resolve({
+      accessKeyId: `ASIA${++calls}`,
+      secretAccessKey: new Secret("secret"),
+      sessionToken: new Secret("token"),
+      expiresAt: clock.now() + 15 * MINUTE,
+      assumedRoleArn: "arn:aws:sts::123456789012:assumed-role/Deploy/test",
+    });
+  return { clock, cache, fetch };
+}
+
+const STEPS = [
+  { back: 3600_000, key: "ASIA2", what: "fetches anew after an hour back" },
+  { back: MINUTE + 1, key: "ASIA2", what: "fetches anew after over a minute" },
+  { back: MINUTE, key: "ASIA1", what: "bears a clock set back by a minute" },
+];
+for (const { back, key, what } of STEPS) {
+  Deno.test(`get() ${what}`, async () => {
+    const { clock, cache, fetch } = stepBack();
+    await cache.get("k", fetch, HOLD);
+    clock.behindMs = back;
+    assert.equal((await cache.get("k", fetch, HOLD)).accessKeyId, key);
+  });
+}
+
+Deno.test("get() forgets a back-off when the clock was set back", async () => {
+  const { clock, cache, fetch } = stepBack();
+  let isDown = true;
+  const ask = () => isDown ? denied() : fetch();
+  await assert.rejects(async () => await cache.get("k", ask, HOLD));
+  isDown = false;
+  clock.behindMs = 3600_000;
+  assert.equal((await cache.get("k", ask, HOLD)).accessKeyId, "ASIA1");
+});

@@ -9,18 +9,24 @@
 
 import { join, resolve } from "node:path";
 import { MoatError, usageError } from "$core/errors.ts";
-import { SELF_SOURCE_MARK } from "./errors.ts";
+import { hideSecrets, SELF_SOURCE_MARK } from "./errors.ts";
 import type { AwsSettings, Source } from "./settings.ts";
+import { openTransport } from "./transport.ts";
 
 /** A snapshot of environment variables. */
 export type Environment = Readonly<Record<string, string>>;
 
 /** What the SDK takes as `credentials`. */
-export type CredentialProvider = (context?: object) => Promise<{
-  accessKeyId: string;
-  secretAccessKey: string;
-  sessionToken?: string;
-}>;
+export interface Credentials {
+  /** Not a secret. */
+  readonly accessKeyId: string;
+  /** The key itself. */
+  readonly secretAccessKey: string;
+  /** With temporary credentials only. */
+  readonly sessionToken?: string;
+}
+
+type CredentialProvider = (context?: object) => Promise<Credentials>;
 
 /** Keeps the SDK from writing to the console: moat's errors say it all. */
 export const SDK_LOGGER = {
@@ -57,10 +63,25 @@ export function recordSource(env: Environment, profileFlag?: string): Source {
   };
 }
 
-/** Fails if this environment's credentials were handed out by moat itself. */
-export function refuseOwnSource(env: Environment): void {
-  const token = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] ?? "";
-  if (!/^(Bearer )?moat_/.test(token)) return;
+/** A token of moat's own. */
+const OWN_TOKEN = /moat_[\w-]{43}/i;
+
+/**
+ * Fails if a source would use this environment's container credentials, and
+ * moat itself hands those out.
+ *
+ * @param source The source.
+ * @param env The environment of this process.
+ * @throws {MoatError} `source-is-moat`.
+ */
+export async function refuseOwnSource(
+  source: Source,
+  env: Environment,
+): Promise<void> {
+  if (hasKeys(source, env) || !await hasOwnToken(env)) return;
+  if (source.kind === "profile" && !(await readProfile(source)).inherits) {
+    return;
+  }
   throw new MoatError(
     "source-is-moat",
     "Cannot use the container credentials of this environment: moat handed them out",
@@ -71,53 +92,114 @@ export function refuseOwnSource(env: Environment): void {
   );
 }
 
+async function hasOwnToken(env: Environment): Promise<boolean> {
+  if (OWN_TOKEN.test(env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] ?? "")) {
+    return true;
+  }
+  const file = env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
+  if (!file) return false;
+  // The SDK tells what is wrong with a file that cannot be read.
+  return OWN_TOKEN.test(await Deno.readTextFile(file).catch(() => ""));
+}
+
+/** Calls of sources that have not settled yet. */
+const pending = new Map<string, Promise<Credentials>>();
+
 /**
- * Makes the credential provider of a source. It reads its files anew on each
- * call, so that a rotated key or a new login counts at once.
+ * Gets a source's credentials. It reads its files anew, so that a rotated key
+ * or a new login counts at once; but as long as a call has not settled, such
+ * as one of a program that hangs, it starts no other for the same source.
  *
  * @param settings The grant's settings.
  * @param env The environment of this process.
- * @param requestHandler The handler for the providers' own calls.
- * @returns What STSClient takes as `credentials`.
+ * @returns The credentials.
+ * @throws What the SDK throws: see `mapAwsError`.
  */
 export async function sourceCredentials(
   settings: AwsSettings,
   env: Environment,
-  requestHandler: unknown,
-): Promise<CredentialProvider> {
-  const { source } = settings;
-  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = env;
-  if (source.kind === "default" && AWS_ACCESS_KEY_ID && AWS_SECRET_ACCESS_KEY) {
-    return () => Promise.resolve(environmentKeys(env));
+): Promise<Credentials> {
+  const { source, region } = settings;
+  if (hasKeys(source, env)) return environmentKeys(env);
+  const key = JSON.stringify([region, source]);
+  let call = pending.get(key);
+  if (!call) {
+    call = askSource(settings, env).finally(() => pending.delete(key));
+    pending.set(key, call);
   }
+  return await call;
+}
+
+function hasKeys(source: Source, env: Environment): boolean {
+  return source.kind === "default" &&
+    !!env["AWS_ACCESS_KEY_ID"] && !!env["AWS_SECRET_ACCESS_KEY"];
+}
+
+async function askSource(
+  settings: AwsSettings,
+  env: Environment,
+): Promise<Credentials> {
+  const { source, region } = settings;
+  await refuseOwnSource(source, env);
   const { fromIni, fromNodeProviderChain } = await import("./sdk_sources.ts");
+  using transport = await openTransport(source);
+  const { requestHandler } = transport;
   const init = {
     ...await roleAssumers(settings, requestHandler),
     profile: source.profile ?? "default",
     filepath: source.credentialsFile,
     configFilepath: source.configFile,
     ignoreCache: true,
-    clientConfig: { region: settings.region, requestHandler },
+    clientConfig: { region, requestHandler },
   } as Parameters<typeof fromIni>[0];
-  if (source.kind === "profile") return fromIni(init);
-  refuseOwnSource(env);
   // fromIni first and by itself: the chain would hide why it failed.
-  return () => fromIni(init)().catch(orElse(fromNodeProviderChain(init)));
+  const call = fromIni(init)();
+  if (source.kind === "profile") return await call;
+  return await call.catch(orElse(fromNodeProviderChain(init)));
+}
+
+/** The part of an SDK client's configuration that {@link stsAddress} gives. */
+export interface StsAddress {
+  /** Keeps the SDK from looking in the environment and in profiles. */
+  readonly ignoreConfiguredEndpointUrls: true;
+  /** Absent for AWS's own. */
+  readonly endpoint?: string;
+}
+
+/**
+ * Where STS is: where the grant recorded it, else AWS's own address. What the
+ * environment or a profile of this process says does not count.
+ *
+ * @param source The source.
+ * @returns What an SDK client takes.
+ */
+export function stsAddress(source: Source): StsAddress {
+  return {
+    ignoreConfiguredEndpointUrls: true,
+    ...(source.stsEndpoint && { endpoint: source.stsEndpoint }),
+  };
 }
 
 /** For a source that assumes a role itself: at the STS that was recorded. */
 async function roleAssumers(
   { region, source }: AwsSettings,
-  requestHandler: unknown,
+  requestHandler: object,
 ) {
   const sdk = await import("./sdk_sources.ts");
-  const endpoint = source.stsEndpoint;
   const options = {
     ...{ region, requestHandler, logger: SDK_LOGGER },
-    ...(endpoint && { endpoint }),
+    ...stsAddress(source),
   } as Parameters<typeof sdk.getDefaultRoleAssumer>[0];
+  const assume = sdk.getDefaultRoleAssumer(options);
   return {
-    roleAssumer: sdk.getDefaultRoleAssumer(options),
+    roleAssumer: (
+      credentials: Credentials,
+      params: Parameters<typeof assume>[1],
+    ) =>
+      assume(credentials, params).catch((error) => {
+        const { secretAccessKey, sessionToken } = credentials;
+        throw hideSecrets(error, [secretAccessKey, sessionToken]);
+      }),
     roleAssumerWithWebIdentity: sdk.getDefaultRoleAssumerWithWebIdentity(
       options,
     ),
@@ -149,11 +231,15 @@ export interface ProfileFacts {
   readonly region: string | undefined;
   /** The program that `credential_process` names. */
   readonly process: string | undefined;
+  /** The address that it names for STS. */
+  readonly stsEndpoint: string | undefined;
+  /** Whether `credential_source` names this environment or its container. */
+  readonly inherits: boolean;
 }
 
 /**
- * Reads the region and the source program of a source's profile, following
- * `source_profile`.
+ * Reads what moat must know of a source's profile; for the program and
+ * `credential_source` it follows `source_profile`.
  *
  * @param source The source.
  * @returns What its profile says; nothing for a file or profile that is missing.
@@ -163,14 +249,51 @@ export async function readProfile(source: Source): Promise<ProfileFacts> {
   const first = profiles[source.profile ?? "default"];
   const seen = new Set<unknown>();
   let profile = first;
+  let inherits = false;
   while (profile && !seen.has(profile) && !profile["credential_process"]) {
     seen.add(profile);
+    inherits ||= !!profile["credential_source"];
     profile = profiles[profile["source_profile"] ?? ""];
   }
   return {
     region: first?.["region"],
     process: profile?.["credential_process"],
+    stsEndpoint: endpointIn(profiles, first),
+    inherits,
   };
+}
+
+type Profiles = Awaited<ReturnType<typeof loadProfiles>>;
+
+/** The service's own address above that of everything, as SDKs have it. */
+function endpointIn(
+  profiles: Profiles,
+  profile: Profiles[string] | undefined,
+): string | undefined {
+  if (profile?.["ignore_configured_endpoint_urls"] === "true") return undefined;
+  const services = profiles[`services.${profile?.["services"]}`];
+  return services?.["sts.endpoint_url"] || profile?.["endpoint_url"] ||
+    undefined;
+}
+
+/**
+ * Adds the address of STS that a source's profile names, unless there is one
+ * already or the environment says to ignore it.
+ *
+ * @param source What {@link recordSource} gave.
+ * @param env The environment of `moat grant`.
+ * @returns The source to be stored.
+ * @throws {MoatError} `usage` if the address is no URL.
+ */
+export async function recordProfileEndpoint(
+  source: Source,
+  env: Environment,
+): Promise<Source> {
+  if (source.stsEndpoint || ignoresEndpoints(env)) return source;
+  const { stsEndpoint } = await readProfile(source);
+  if (!stsEndpoint) return source;
+  const name = `endpoint_url of profile "${source.profile ?? "default"}"`;
+  return { ...source, stsEndpoint: checkEndpoint(name, stsEndpoint) };
 }
 
 /**
@@ -205,20 +328,27 @@ function sharedFile(env: Environment, variable: string, name: string): string {
   return resolve(env[variable] || join(env["HOME"] || "/", ".aws", name));
 }
 
+function ignoresEndpoints(env: Environment): boolean {
+  return env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true";
+}
+
 function endpointFrom(env: Environment): string | undefined {
-  if (env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true") return undefined;
+  if (ignoresEndpoints(env)) return undefined;
   for (const variable of ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
     const value = env[variable];
-    if (!value) continue;
-    if (isEndpoint(value)) return value;
-    // Before an @ there may be a password.
-    const shown = value.includes("@") ? "…" : JSON.stringify(value);
-    throw usageError(
-      `Cannot use ${variable}=${shown}: wanted an http or https URL without a user`,
-      `unset ${variable}, or give it a URL such as https://sts.eu-central-1.amazonaws.com`,
-    );
+    if (value) return checkEndpoint(variable, value);
   }
   return undefined;
+}
+
+function checkEndpoint(name: string, value: string): string {
+  if (isEndpoint(value)) return value;
+  // Before an @ there may be a password.
+  const shown = value.includes("@") ? "…" : JSON.stringify(value);
+  throw usageError(
+    `Cannot use ${name}=${shown}: wanted an http or https URL without a user`,
+    `remove it, or give it a URL such as https://sts.eu-central-1.amazonaws.com`,
+  );
 }
 
 /** What is recorded is shown and printed, so there is no password in it. */

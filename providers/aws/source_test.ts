@@ -8,8 +8,10 @@ import {
   checkProfile,
   type Environment,
   readProfile,
+  recordProfileEndpoint,
   recordSource,
   refuseOwnSource,
+  sourceCredentials,
 } from "./source.ts";
 
 const HOME = { HOME: "/home/ana" };
@@ -192,25 +194,6 @@ Deno.test("recordSource() gives absolute paths, or refuses", () => {
   }));
 });
 
-const OWN = ["moat_x", "Bearer moat_x"];
-
-for (const token of OWN) {
-  Deno.test(`refuseOwnSource() refuses the token ${token}`, () => {
-    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: token };
-    assert.throws(() => refuseOwnSource(env), { code: "source-is-moat" });
-  });
-}
-
-for (const token of ["", "other", "xmoat_", "Bearer other", "MOAT_x"]) {
-  Deno.test(`refuseOwnSource() takes the token "${token}"`, () => {
-    refuseOwnSource({ AWS_CONTAINER_AUTHORIZATION_TOKEN: token });
-  });
-}
-
-Deno.test("refuseOwnSource() takes an environment without a token", () => {
-  refuseOwnSource({});
-});
-
 /** Shared files in a workspace. */
 async function sourceIn(
   workspace: Workspace,
@@ -307,7 +290,8 @@ for (const { profile, region, process } of PROFILES) {
   Deno.test(`readProfile() reads region and program of profile ${profile}`, async () => {
     await using workspace = await Workspace.open();
     const source = await sourceIn(workspace, { config: CONFIG }, profile);
-    assert.deepEqual(await readProfile(source), { region, process });
+    const facts = await readProfile(source);
+    assert.deepEqual([facts.region, facts.process], [region, process]);
   });
 }
 
@@ -321,8 +305,12 @@ Deno.test("readProfile() finds a program in the credentials file", async () => {
 Deno.test("readProfile() finds nothing in files that are not there", async () => {
   await using workspace = await Workspace.open();
   const source = await sourceIn(workspace, {});
-  const nothing = { region: undefined, process: undefined };
-  assert.deepEqual(await readProfile(source), nothing);
+  assert.deepEqual(await readProfile(source), {
+    region: undefined,
+    process: undefined,
+    stsEndpoint: undefined,
+    inherits: false,
+  });
 });
 
 Deno.test("readProfile() sees what was edited meanwhile", async () => {
@@ -373,4 +361,224 @@ for (const profile of MISSING) {
 Deno.test("checkProfile() asks for no profile of the default chain", async () => {
   await using workspace = await Workspace.open();
   await checkProfile(await sourceIn(workspace, {}));
+});
+
+const OWN_TOKEN = `moat_${"aB3-_".repeat(9).slice(0, 43)}`;
+const OWN = [
+  OWN_TOKEN,
+  `Bearer ${OWN_TOKEN}`,
+  `bearer ${OWN_TOKEN}`,
+  `Basic x ${OWN_TOKEN}\n`,
+  OWN_TOKEN.toUpperCase(),
+];
+const OTHER = ["", "other", "moat_x", "Bearer other", "moat_ rest"];
+
+for (const token of OWN) {
+  const shown = JSON.stringify(token.replace(/(moat_)\S*/i, "$1…"));
+  Deno.test(`refuseOwnSource() refuses the token ${shown}`, async () => {
+    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: token };
+    const refused = refuseOwnSource(DEFAULT, env);
+    await assert.rejects(refused, { code: "source-is-moat" });
+  });
+
+  Deno.test(`refuseOwnSource() refuses a file with the token ${shown}`, async () => {
+    await using workspace = await Workspace.open();
+    const file = await workspace.write("token", token);
+    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: file };
+    const refused = refuseOwnSource(DEFAULT, env);
+    await assert.rejects(refused, { code: "source-is-moat" });
+  });
+}
+
+for (const token of OTHER) {
+  Deno.test(`refuseOwnSource() takes the token "${token}"`, async () => {
+    await using workspace = await Workspace.open();
+    await refuseOwnSource(DEFAULT, {
+      AWS_CONTAINER_AUTHORIZATION_TOKEN: token,
+      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: await workspace.write("t", token),
+    });
+  });
+}
+
+Deno.test("refuseOwnSource() takes an environment without a token", async () => {
+  await refuseOwnSource(DEFAULT, {});
+});
+
+Deno.test("refuseOwnSource() takes keys, which go before the container", async () => {
+  await refuseOwnSource(DEFAULT, {
+    AWS_ACCESS_KEY_ID: "AKIA",
+    AWS_SECRET_ACCESS_KEY: "x",
+    AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN,
+  });
+});
+
+Deno.test("refuseOwnSource() leaves a missing token file to the SDK", async () => {
+  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "/nonexistent/token" };
+  await refuseOwnSource(DEFAULT, env);
+});
+
+const INHERITING = `
+[profile container]
+role_arn = arn:aws:iam::123456789012:role/X
+credential_source = EcsContainer
+
+[profile through]
+role_arn = arn:aws:iam::123456789012:role/X
+source_profile = container
+
+[profile keys]
+aws_access_key_id = AKIA
+`;
+
+for (const profile of ["container", "through"]) {
+  Deno.test(`refuseOwnSource() refuses profile ${profile} whose container is moat`, async () => {
+    await using workspace = await Workspace.open();
+    const source = await sourceIn(workspace, { config: INHERITING }, profile);
+    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
+    const refused = refuseOwnSource(source, env);
+    await assert.rejects(refused, { code: "source-is-moat" });
+  });
+}
+
+Deno.test("refuseOwnSource() takes a profile that does not use the container", async () => {
+  await using workspace = await Workspace.open();
+  const source = await sourceIn(workspace, { config: INHERITING }, "keys");
+  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
+  await refuseOwnSource(source, env);
+});
+
+Deno.test("sourceCredentials() refuses a profile whose container is moat", async () => {
+  await using workspace = await Workspace.open();
+  const source = await sourceIn(
+    workspace,
+    { config: INHERITING },
+    "container",
+  );
+  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
+  const refused = sourceCredentials(settingsOf(source), env);
+  await assert.rejects(refused, { code: "source-is-moat" });
+});
+
+function settingsOf(source: Source) {
+  return {
+    role: "arn:aws:iam::123456789012:role/Deploy",
+    region: "eu-central-1",
+    durationSeconds: 900,
+    source,
+  };
+}
+
+const ENDPOINTS = `
+[default]
+endpoint_url = https://default.example
+
+[profile plain]
+endpoint_url = https://plain.example
+
+[profile serviced]
+services = mine
+endpoint_url = https://plain.example
+
+[services mine]
+sts =
+  endpoint_url = https://sts.example
+s3 =
+  endpoint_url = https://s3.example
+
+[profile other-service]
+services = no-sts
+
+[services no-sts]
+s3 =
+  endpoint_url = https://s3.example
+
+[profile ignoring]
+endpoint_url = https://plain.example
+ignore_configured_endpoint_urls = true
+
+[profile none]
+region = eu-west-1
+`;
+
+const PROFILE_ENDPOINTS: [profile: string | undefined, string | undefined][] = [
+  [undefined, "https://default.example"],
+  ["plain", "https://plain.example"],
+  ["serviced", "https://sts.example"],
+  ["other-service", undefined],
+  ["ignoring", undefined],
+  ["none", undefined],
+];
+
+for (const [profile, wanted] of PROFILE_ENDPOINTS) {
+  Deno.test(`recordProfileEndpoint() records ${wanted} for profile ${profile}`, async () => {
+    await using workspace = await Workspace.open();
+    const source = await sourceIn(workspace, { config: ENDPOINTS }, profile);
+    const recorded = await recordProfileEndpoint(source, {});
+    assert.equal(recorded.stsEndpoint, wanted);
+  });
+}
+
+Deno.test("recordProfileEndpoint() keeps what the environment named", async () => {
+  await using workspace = await Workspace.open();
+  const stsEndpoint = "https://env.example";
+  const source = await sourceIn(workspace, { config: ENDPOINTS }, "plain");
+  const recorded = await recordProfileEndpoint({ ...source, stsEndpoint }, {});
+  assert.equal(recorded.stsEndpoint, stsEndpoint);
+});
+
+Deno.test("recordProfileEndpoint() ignores profiles when told to", async () => {
+  await using workspace = await Workspace.open();
+  const source = await sourceIn(workspace, { config: ENDPOINTS }, "plain");
+  const env = { AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: "true" };
+  const recorded = await recordProfileEndpoint(source, env);
+  assert.equal(recorded.stsEndpoint, undefined);
+});
+
+Deno.test("recordProfileEndpoint() refuses what is no URL", async () => {
+  await using workspace = await Workspace.open();
+  const config = "[default]\nendpoint_url = nonsense\n";
+  const source = await sourceIn(workspace, { config });
+  await assert.rejects(recordProfileEndpoint(source, {}), {
+    code: "usage",
+    message: /^Cannot use endpoint_url of profile "default"="nonsense"/,
+  });
+});
+
+Deno.test("sourceCredentials() starts no second program while the first has not ended", async () => {
+  await using workspace = await Workspace.open();
+  const started = workspace.path("started");
+  const go = workspace.path("go");
+  const keys = JSON.stringify({
+    Version: 1,
+    AccessKeyId: "AKIASOURCE",
+    SecretAccessKey: "x",
+  });
+  const program = await workspace.write(
+    "program",
+    `#!/bin/sh\necho started >>${started}\nread -r _ <${go}\necho '${keys}'\n`,
+    0o700,
+  );
+  const { success } = await new Deno.Command("mkfifo", { args: [go] }).output();
+  assert(success);
+  const config = `[profile slow]\ncredential_process = ${program}\n`;
+  const settings = settingsOf(await sourceIn(workspace, { config }, "slow"));
+  const calls = [
+    sourceCredentials(settings, {}),
+    sourceCredentials(settings, {}),
+  ];
+  // Opens the FIFO in a process of its own: it waits for the program.
+  await new Deno.Command("sh", { args: ["-c", `echo go >${go}`] }).output();
+  await Promise.all(calls);
+  assert.equal(await Deno.readTextFile(started), "started\n");
+});
+
+Deno.test("sourceCredentials() asks anew once the last call has ended", async () => {
+  await using workspace = await Workspace.open();
+  const keys = (id: string) =>
+    `[default]\naws_access_key_id = ${id}\naws_secret_access_key = x\n`;
+  const before = await sourceIn(workspace, { credentials: keys("AKIAOLD") });
+  await sourceCredentials(settingsOf(before), {});
+  const after = await sourceIn(workspace, { credentials: keys("AKIANEW") });
+  const { accessKeyId } = await sourceCredentials(settingsOf(after), {});
+  assert.equal(accessKeyId, "AKIANEW");
 });

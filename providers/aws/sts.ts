@@ -8,13 +8,16 @@
 import type { Clock } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
 import { Secret } from "$core/secret.ts";
-import { mapAwsError, sourceTimeout } from "./errors.ts";
+import { hideSecrets, mapAwsError, sourceTimeout } from "./errors.ts";
 import type { Session } from "./session.ts";
 import type { AwsSettings, Source } from "./settings.ts";
-import { type Environment, SDK_LOGGER, sourceCredentials } from "./source.ts";
-
-/** One HTTP request to STS. */
-const REQUEST_TIMEOUT_MS = 5000;
+import {
+  type Environment,
+  SDK_LOGGER,
+  sourceCredentials,
+  stsAddress,
+} from "./source.ts";
+import { openTransport } from "./transport.ts";
 
 /** All of it in ms: source credentials, STS, one retry. */
 export const TOTAL_TIMEOUT_MS = 12_000;
@@ -77,22 +80,16 @@ async function callSts(
   // The SDK gives its source programs our environment: with this, our own
   // helper refuses, so that moat is never its own source.
   setVariable("MOAT_SOURCE", "1");
-  const requestHandler = await createRequestHandler(settings.source);
-  const source = await sourceCredentials(settings, env, requestHandler);
+  const credentials = await sourceCredentials(settings, env);
+  onSource();
+  using transport = await openTransport(settings.source);
   const client = new STSClient({
     region: settings.region,
-    credentials: async (...args) => {
-      const credentials = await source(...args);
-      onSource();
-      return credentials;
-    },
-    requestHandler,
+    credentials,
+    requestHandler: transport.requestHandler,
     logger: SDK_LOGGER,
     maxAttempts: 2,
-    ...(settings.source.stsEndpoint && {
-      endpoint: settings.source.stsEndpoint,
-    }),
-    ...(settings.source.profile && { profile: settings.source.profile }),
+    ...stsAddress(settings.source),
   });
   try {
     const output = await client.send(
@@ -105,6 +102,9 @@ async function callSts(
       { abortSignal },
     );
     return toSession(output, settings, clock.now());
+  } catch (error) {
+    const { secretAccessKey, sessionToken } = credentials;
+    throw hideSecrets(error, [secretAccessKey, sessionToken]);
   } finally {
     client.destroy();
   }
@@ -125,9 +125,10 @@ export async function getCallerIdentity(
   source: Source,
 ): Promise<Record<string, string>> {
   const { GetCallerIdentityCommand, STSClient } = await import("./sdk_sts.ts");
+  using transport = await openTransport(source);
   const client = new STSClient({
     region,
-    requestHandler: await createRequestHandler(source),
+    requestHandler: transport.requestHandler,
     logger: SDK_LOGGER,
     maxAttempts: 2,
   });
@@ -143,39 +144,6 @@ export async function getCallerIdentity(
   }
 }
 
-/** fetch, because it honours HTTPS_PROXY and leaves no idle socket to reuse. */
-async function createRequestHandler(source: Source) {
-  const { FetchHttpHandler } = await import("./sdk_sts.ts");
-  const { caBundle } = source;
-  if (!caBundle) {
-    return new FetchHttpHandler({ requestTimeout: REQUEST_TIMEOUT_MS });
-  }
-  const client = Deno.createHttpClient({
-    caCerts: [await readCaBundle(caBundle)],
-  });
-  return new FetchHttpHandler({
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    customFetch: (input, init) => fetch(input, { ...init, client }),
-  });
-}
-
-async function readCaBundle(path: string): Promise<string> {
-  const text = await Deno.readTextFile(path).catch((cause) => {
-    throw badCaBundle(`Cannot read AWS_CA_BUNDLE "${path}"`, cause);
-  });
-  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-  throw badCaBundle(
-    `Cannot use AWS_CA_BUNDLE "${path}": wanted certificates in PEM, found none`,
-  );
-}
-
-function badCaBundle(message: string, cause?: unknown): MoatError {
-  return new MoatError("ca-bundle-unreadable", message, {
-    hint: "grant again with AWS_CA_BUNDLE naming a PEM file",
-    cause,
-  });
-}
-
 interface AssumeRoleAnswer {
   Credentials?: {
     AccessKeyId?: string | undefined;
@@ -186,28 +154,47 @@ interface AssumeRoleAnswer {
   AssumedRoleUser?: { Arn?: string | undefined } | undefined;
 }
 
-/** Refuses whatever is not a complete session: a client must never get it. */
+/** Where clocks differ a little; a session beyond this is not what was asked for. */
+const LATE_MS = 5 * 60_000;
+
+const ACCESS_KEY_ID = /^[A-Z0-9]{16,128}$/;
+const SECRET = /^[\x21-\x7e]{1,8192}$/;
+const ARN = /^arn:[\x21-\x7e]{1,2044}$/;
+
+/**
+ * Refuses whatever is not a complete session in plain ASCII, because it goes
+ * to clients, logs and the audit log.
+ */
 function toSession(
   output: AssumeRoleAnswer,
   settings: AwsSettings,
   now: number,
 ): Session {
-  const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } =
-    output.Credentials ?? {};
+  const {
+    AccessKeyId = "",
+    SecretAccessKey = "",
+    SessionToken = "",
+    Expiration,
+  } = output.Credentials ?? {};
+  const assumedRoleArn = output.AssumedRoleUser?.Arn ?? settings.role;
   const expiresAt = Expiration?.getTime() ?? NaN;
-  if (!AccessKeyId || !SecretAccessKey || !SessionToken || !(expiresAt > now)) {
+  const isSession = ACCESS_KEY_ID.test(AccessKeyId) &&
+    SECRET.test(SecretAccessKey) && SECRET.test(SessionToken) &&
+    ARN.test(assumedRoleArn) && expiresAt > now;
+  if (!isSession) {
     throw new MoatError(
       "sts-garbage",
       `Cannot assume ${settings.role}: STS answered without a complete, unexpired session`,
       { hint: "check that AWS_ENDPOINT_URL_STS names an STS, and the clock" },
     );
   }
+  const latest = now + settings.durationSeconds * 1000 + LATE_MS;
   return {
     accessKeyId: AccessKeyId,
     secretAccessKey: new Secret(SecretAccessKey),
     sessionToken: new Secret(SessionToken),
-    expiresAt,
-    assumedRoleArn: output.AssumedRoleUser?.Arn ?? settings.role,
+    expiresAt: Math.min(expiresAt, latest),
+    assumedRoleArn,
   };
 }
 
