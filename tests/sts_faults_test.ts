@@ -245,7 +245,7 @@ const FAULTS: Readonly<Record<string, Wanted & { readonly how: Behaviour }>> = {
   "a redirect to nowhere": {
     how: { status: 302 },
     code: "sts-garbage",
-    message: /answered 302 with something/,
+    message: /answered 302, a redirect, which moat does not follow/,
     hint: /login page/,
   },
   "a connection closed without an answer": {

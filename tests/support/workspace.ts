@@ -5,6 +5,7 @@
  */
 
 import { dirname, join } from "node:path";
+import { eventually } from "./eventually.ts";
 
 /** A private directory that is removed at the end; `await using` does it. */
 export class Workspace implements AsyncDisposable {
@@ -49,6 +50,10 @@ export class Workspace implements AsyncDisposable {
 
   /** Removes the directory and all in it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.directory, { recursive: true });
+    // A proxy that a `moat run` started ends a moment later, and writes until then.
+    await eventually("an empty workspace", async () => {
+      await Deno.remove(this.directory, { recursive: true });
+      return true;
+    });
   }
 }

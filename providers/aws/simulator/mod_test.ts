@@ -9,6 +9,7 @@ import { systemClock } from "$core/clock.ts";
 import type { FlagValues } from "$core/provider.ts";
 import { FakeClock } from "../../../tests/support/fake_clock.ts";
 import { testUnless } from "../../../tests/support/conditional.ts";
+import { AWS_CLI, motoReason, PYTHON } from "../../../tests/support/moto.ts";
 import {
   SIMULATOR_ACCESS_KEY_ID,
   SIMULATOR_SECRET_ACCESS_KEY,
@@ -175,23 +176,14 @@ async function run(
   return { code, stdout: decode(stdout), stderr: decode(stderr) };
 }
 
-function lacks(program: string, ...args: string[]): string | undefined {
-  try {
-    const { success } = new Deno.Command(program, { args }).outputSync();
-    return success ? undefined : `${program} ${args.join(" ")} fails here`;
-  } catch {
-    return `no ${program} here`;
-  }
-}
-
-const noAws = lacks("aws", "--version");
+const noAws = motoReason();
 
 testUnless(
   noAws,
   "simulateAws() serves the AWS CLI",
   () =>
     withSimulator(async (url) => {
-      const { code, stdout } = await run(url, "aws", [
+      const { code, stdout } = await run(url, AWS_CLI, [
         "sts",
         "get-caller-identity",
       ]);
@@ -213,13 +205,18 @@ testUnless(
   "simulateAws() gives the AWS CLI a session that works",
   () =>
     withSimulator(async (url) => {
-      const assumed = await run(url, "aws", ASSUME);
+      const assumed = await run(url, AWS_CLI, ASSUME);
       const { Credentials } = JSON.parse(assumed.stdout);
-      const { stdout } = await run(url, "aws", ["sts", "get-caller-identity"], {
-        accessKeyId: Credentials.AccessKeyId,
-        secretAccessKey: Credentials.SecretAccessKey,
-        sessionToken: Credentials.SessionToken,
-      });
+      const { stdout } = await run(
+        url,
+        AWS_CLI,
+        ["sts", "get-caller-identity"],
+        {
+          accessKeyId: Credentials.AccessKeyId,
+          secretAccessKey: Credentials.SecretAccessKey,
+          sessionToken: Credentials.SessionToken,
+        },
+      );
       assert.equal(JSON.parse(stdout).Arn, SESSION_ARN);
     }),
 );
@@ -229,7 +226,7 @@ testUnless(
   "simulateAws() gives the AWS CLI its error",
   () =>
     withSimulator(async (url) => {
-      const { stderr } = await run(url, "aws", ASSUME);
+      const { stderr } = await run(url, AWS_CLI, ASSUME);
       assert.match(
         stderr,
         new RegExp(
@@ -264,11 +261,11 @@ print(json.dumps([
 `;
 
 testUnless(
-  lacks("python3", "-c", "import boto3"),
+  noAws,
   "simulateAws() serves boto3",
   () =>
     withSimulator(async (url) => {
-      const { stdout, stderr } = await run(url, "python3", ["-c", BOTO]);
+      const { stdout, stderr } = await run(url, PYTHON, ["-c", BOTO]);
       assert.equal(stderr, "");
       assert.deepEqual(JSON.parse(stdout), [
         SESSION_ARN,
