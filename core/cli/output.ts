@@ -31,11 +31,32 @@ export interface Streams {
 export function processStreams(): Streams {
   return {
     stdout: writeData,
-    stderr: writeRemark,
+    stderr: (text) => writeRemark(Deno.stderr, text),
     isTerminal: Deno.stderr.isTerminal(),
     color: Deno.stderr.isTerminal() && !Deno.noColor &&
       Deno.env.get("TERM") !== "dumb",
   };
+}
+
+/**
+ * Streams of a program whose remarks go to a file, such as a log.
+ *
+ * @param file Where they are appended; data goes nowhere.
+ * @returns Streams without a terminal.
+ */
+export function fileStreams(file: SyncWriter): Streams {
+  return {
+    stdout() {},
+    stderr: (text) => writeRemark(file, text),
+    isTerminal: false,
+    color: false,
+  };
+}
+
+/** What takes bytes at once, such as an open file. */
+export interface SyncWriter {
+  /** Returns how many bytes it took. */
+  writeSync(bytes: Uint8Array): number;
 }
 
 function writeData(text: string): void {
@@ -52,19 +73,16 @@ function writeData(text: string): void {
 }
 
 /** With stderr gone there is nobody left to tell; the exit status still does. */
-function writeRemark(text: string): void {
+function writeRemark(stream: SyncWriter, text: string): void {
   try {
-    writeAll(Deno.stderr, text);
+    writeAll(stream, text);
   } catch {
     // Nobody to tell.
   }
 }
 
 /** A closed pipe is the reader's choice, such as `moat grant list | head -1`. */
-function writeAll(
-  stream: { writeSync(bytes: Uint8Array): number },
-  text: string,
-): void {
+function writeAll(stream: SyncWriter, text: string): void {
   let rest = new TextEncoder().encode(text);
   try {
     while (rest.length > 0) rest = rest.subarray(stream.writeSync(rest));

@@ -5,7 +5,13 @@ import { memoryStreams } from "../../tests/support/memory_streams.ts";
 import { MoatError, toMoatError } from "../errors.ts";
 import type { Log, LogFields } from "../log.ts";
 import { Secret } from "../secret.ts";
-import { createLog, LOG_LEVELS, Output, stackOf } from "./output.ts";
+import {
+  createLog,
+  fileStreams,
+  LOG_LEVELS,
+  Output,
+  stackOf,
+} from "./output.ts";
 
 const ERROR = new MoatError("bad-thing", "Cannot do it", { hint: "moat fix" });
 
@@ -266,3 +272,24 @@ for (const format of ["json", "text"] as const) {
     );
   });
 }
+
+Deno.test("fileStreams() goes on when the disk is full", () => {
+  const full = {
+    writeSync: (): number => {
+      throw new Error("ENOSPC");
+    },
+  };
+  assert.doesNotThrow(() => fileStreams(full).stderr("a line\n"));
+});
+
+Deno.test("fileStreams() writes whole lines to a file that takes little at once", () => {
+  let written = "";
+  const slow = {
+    writeSync(bytes: Uint8Array) {
+      written += new TextDecoder().decode(bytes.subarray(0, 2));
+      return Math.min(bytes.length, 2);
+    },
+  };
+  fileStreams(slow).stderr("a line\n");
+  assert.equal(written, "a line\n");
+});

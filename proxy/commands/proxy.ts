@@ -8,6 +8,7 @@ import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { untilStopped } from "$core/cli/commands/signals.ts";
 import {
   createLog,
+  fileStreams,
   LOG_LEVELS,
   type LogLevel,
   type Streams,
@@ -143,13 +144,12 @@ async function logFrom(
 
 /** Nobody reads the stderr of a proxy that `moat run` started. */
 async function logFileStreams(path: string): Promise<Streams> {
-  const file = await Deno.open(path, {
-    write: true,
-    create: true,
-    truncate: true,
-    mode: 0o600,
-  });
-  const stderr = (text: string) =>
-    void file.writeSync(new TextEncoder().encode(text));
-  return { stdout: () => {}, stderr, isTerminal: false, color: false };
+  return fileStreams(
+    await Deno.open(path, {
+      write: true,
+      create: true,
+      truncate: true,
+      mode: 0o600,
+    }),
+  );
 }
