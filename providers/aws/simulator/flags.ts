@@ -1,6 +1,6 @@
 /**
- * Flags of `moat simulate aws`, and the access key that its STS knows. Apart
- * from the simulator, so that help and demo need not load it.
+ * Flags of `moat simulate aws`, and the access key and the MFA code that its
+ * STS knows. Apart from the simulator, so that help and demo need not load it.
  *
  * @module
  */
@@ -20,7 +20,43 @@ export const SIMULATE_FLAGS: readonly Flag[] = [
     value: "ID",
     summary: "The external ID that every role's trust policy wants",
   },
+  {
+    name: "mfa-code",
+    value: "CODE",
+    summary: "The code that every MFA device shows (default: 123456)",
+  },
+  {
+    name: "require-mfa",
+    summary: "Let users assume roles only with an MFA code",
+  },
+  {
+    name: "trust-anchor",
+    value: "FILE",
+    summary:
+      "PEM certificates of a CA that Roles Anywhere trusts (default: any CA)",
+    repeatable: true,
+  },
+  {
+    name: "session-life",
+    value: "SECONDS",
+    summary: "End every session after so long, however long was asked for",
+  },
+  {
+    name: "delay",
+    value: "DURATION",
+    summary: "Answer so late, such as 250ms or 2s",
+  },
+  {
+    name: "fault",
+    value: "KIND[:COUNT]",
+    summary:
+      "Fail at all calls, or so many: 500, 503, throttle, garbage, empty, hang, reset, expired, idp-error",
+    repeatable: true,
+  },
 ];
+
+/** The code that every MFA device shows, unless another is chosen. */
+export const SIMULATOR_MFA_CODE = "123456";
 
 /** The account of the simulator's own user. */
 export const SIMULATOR_ACCOUNT = "123456789012";

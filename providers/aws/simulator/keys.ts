@@ -5,7 +5,8 @@
  * @module
  */
 
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import type { RoleArn } from "../arn.ts";
 import {
   SIMULATOR_ACCESS_KEY_ID,
   SIMULATOR_ACCOUNT,
@@ -34,8 +35,28 @@ export interface AccessKey {
   readonly session?: SessionToken;
 }
 
+/** A session tag. */
+export interface Tag {
+  /** As it was given; tags are told apart without regard to case. */
+  readonly key: string;
+  /** As it was given. */
+  readonly value: string;
+}
+
+/** What a session passes on to the roles that it assumes. */
+export interface SessionContext {
+  /** Whether it is a role's session; otherwise the user's own. */
+  readonly isRole: boolean;
+  /** Whether a one-time code opened it. */
+  readonly mfa?: boolean;
+  /** The tags that further roles inherit. */
+  readonly transitiveTags?: readonly Tag[];
+  /** STS's source identity; lasts for a whole chain. */
+  readonly sourceIdentity?: string | undefined;
+}
+
 /** What makes an access key one of a session. */
-export interface SessionToken {
+export interface SessionToken extends SessionContext {
   /** What must come as `X-Amz-Security-Token`. */
   readonly token: string;
   /** In ms since the Unix epoch. */
@@ -78,18 +99,53 @@ export function awsId(prefix: string, bytes: Uint8Array): string {
  *
  * @param identity Whom it belongs to.
  * @param expiresAt When it ends, in ms since the Unix epoch.
+ * @param context What it passes on.
  * @returns Key ID of 20 characters, secret of 40, token of 512.
  */
 export function mintSessionKey(
   identity: Identity,
   expiresAt: number,
+  context: SessionContext,
 ): SessionKey {
   return {
     accessKeyId: awsId("ASIA", randomBytes(16)),
     secretAccessKey: randomBytes(30).toString("base64"),
     identity,
-    session: { token: randomBytes(TOKEN_BYTES).toString("base64"), expiresAt },
+    session: {
+      ...context,
+      token: randomBytes(TOKEN_BYTES).toString("base64"),
+      expiresAt,
+    },
   };
+}
+
+/**
+ * Makes the access key of a role's session.
+ *
+ * @param role The role; it has the same ID in every run.
+ * @param sessionName The session's name.
+ * @param expiresAt When it ends, in ms since the Unix epoch.
+ * @param context What it passes on.
+ * @returns The key of the assumed role's session.
+ */
+export function mintRoleKey(
+  role: RoleArn,
+  sessionName: string,
+  expiresAt: number,
+  context: Omit<SessionContext, "isRole">,
+): SessionKey {
+  const { partition, account, roleName } = role;
+  const digest = createHash("sha256").update(role.arn).digest();
+  return mintSessionKey(
+    {
+      account,
+      arn:
+        `arn:${partition}:sts::${account}:assumed-role/${roleName}/${sessionName}`,
+      userId: `${awsId("AROA", digest.subarray(0, 17))}:${sessionName}`,
+    },
+    expiresAt,
+    { ...context, isRole: true },
+  );
 }
 
 /** The known access keys; of sessions only those used last. */

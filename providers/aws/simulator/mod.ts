@@ -1,5 +1,5 @@
 /**
- * `moat simulate aws`: a simulated STS on sockets.
+ * `moat simulate aws`: a simulated STS and Roles Anywhere on sockets.
  *
  * @module
  */
@@ -7,12 +7,17 @@
 import type { Clock } from "$core/clock.ts";
 import { MoatError, usageError } from "$core/errors.ts";
 import type { SimulateRequest, Simulator } from "$core/provider.ts";
-import { parseRoleArn } from "../arn.ts";
 import {
   SIMULATOR_ACCESS_KEY_ID,
+  SIMULATOR_MFA_CODE,
   SIMULATOR_SECRET_ACCESS_KEY,
 } from "./flags.ts";
-import { createStsHandler, type Handler, type StsOptions } from "./sts.ts";
+import {
+  createHandler,
+  type Handler,
+  type SimulatorOptions,
+} from "./handler.ts";
+import { readOptions } from "./options.ts";
 
 /** Where it listens unless told. */
 const DEFAULT_LISTEN = "127.0.0.1:0";
@@ -25,26 +30,28 @@ interface Address {
 }
 
 /**
- * Starts the simulated STS. All listeners share its sessions.
+ * Starts the simulated services. All listeners share their sessions.
  *
- * Its one long-lived access key is in `flags.ts`.
+ * The one long-lived access key is in `flags.ts`. Loopback listeners also
+ * serve `/_simulator/calls` and `/_simulator/faults`, see `control.ts`.
  *
  * **Security:** the caller deletes the environment variable
  * `DENO_SERVE_ADDRESS` first: it would move or add a listener.
  *
- * @param request `flags.role` and `flags.external-id`; `listen` defaults to `127.0.0.1:0`.
+ * @param request Values of `SIMULATE_FLAGS`; `listen` defaults to `127.0.0.1:0`.
  * @param clock What dates sessions and judges the clients' clocks.
  * @returns URLs such as `http://127.0.0.1:40123`, how to use them, and what stops it.
- * @throws {MoatError} `usage` for a bad role or address, `listen-failed` if an address cannot be bound; then nothing is left running.
+ * @throws {MoatError} `usage` for a bad flag or address, `certificate-unreadable` for a bad trust anchor, `listen-failed` if an address cannot be bound; then nothing is left running.
  */
 export async function simulateAws(
   request: SimulateRequest,
   clock: Clock,
 ): Promise<Simulator> {
-  const handler = createStsHandler(readOptions(request, clock));
+  const options = await readOptions(request.flags, clock);
   const listen = request.listen.length > 0 ? request.listen : [DEFAULT_LISTEN];
   const addresses = listen.map(parseAddress);
   const stop = new AbortController();
+  const handler = createHandler({ ...options, stop: stop.signal });
   const servers: Deno.HttpServer<Deno.NetAddr>[] = [];
   const close = async () => {
     stop.abort();
@@ -59,11 +66,19 @@ export async function simulateAws(
     throw error;
   }
   const urls = servers.map(({ addr }) => url(addr));
-  return { urls, notes: describe(urls[0] ?? ""), close };
+  const local = servers.find(({ addr }) => isLoopback(addr));
+  const notes = [
+    ...describe(urls[0] ?? "", options),
+    ...local ? [describeControl(url(local.addr))] : [],
+  ];
+  return { urls, notes, close };
 }
 
-/** How to sign for it; the pair opens nothing anywhere else. */
-function describe(url: string): string[] {
+/** How to use it; the key pair opens nothing anywhere else. */
+function describe(
+  url: string,
+  { mfaCode = SIMULATOR_MFA_CODE, anchors = [] }: SimulatorOptions,
+): string[] {
   const env = {
     AWS_ENDPOINT_URL_STS: url,
     AWS_ACCESS_KEY_ID: SIMULATOR_ACCESS_KEY_ID,
@@ -72,19 +87,17 @@ function describe(url: string): string[] {
   return [
     "simulated STS; its sessions open nothing at AWS. To use it:",
     ...Object.entries(env).map(([name, value]) => `export ${name}=${value}`),
+    `MFA code of every device: ${mfaCode}`,
+    `Roles Anywhere: --endpoint ${url}, ${
+      anchors.length > 0
+        ? `${anchors.length} trust anchor(s)`
+        : "no trust anchor: any CA is trusted, --trust-anchor FILE changes that"
+    }`,
   ];
 }
 
-function readOptions({ flags }: SimulateRequest, clock: Clock): StsOptions {
-  const roles = [flags["role"] ?? []].flat().filter((r) =>
-    typeof r === "string"
-  );
-  const externalId = flags["external-id"];
-  return {
-    clock,
-    roles: roles.map((role) => parseRoleArn(role).arn),
-    ...typeof externalId === "string" ? { externalId } : {},
-  };
+function describeControl(url: string): string {
+  return `call counts and faults: ${url}/_simulator/calls, ${url}/_simulator/faults`;
 }
 
 function parseAddress(text: string): Address {
@@ -106,7 +119,11 @@ function serve(
   signal: AbortSignal,
 ): Deno.HttpServer<Deno.NetAddr> {
   try {
-    return Deno.serve({ hostname, port, signal, onListen() {} }, handler);
+    const server: Deno.HttpServer<Deno.NetAddr> = Deno.serve(
+      { hostname, port, signal, onListen() {} },
+      (request) => handler(request, isLoopback(server.addr)),
+    );
+    return server;
   } catch (cause) {
     const reason = cause instanceof Deno.errors.AddrInUse
       ? "in use"
@@ -117,6 +134,10 @@ function serve(
       { hint: "choose another address, or port 0 for any", cause },
     );
   }
+}
+
+function isLoopback({ hostname }: Deno.NetAddr): boolean {
+  return hostname === "::1" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 function url({ hostname, port }: Deno.NetAddr): string {

@@ -276,6 +276,57 @@ testUnless(
     }),
 );
 
+const BOTO_SESSIONS = `
+import base64, boto3, json, time
+def part(value):
+    text = base64.urlsafe_b64encode(json.dumps(value).encode())
+    return text.decode().rstrip("=")
+claims = dict(iss="https://issuer.example", sub="s", aud="a", exp=time.time() + 60)
+token = ".".join([part(dict(alg="ES256")), part(claims), "c2ln"])
+sts = boto3.client("sts")
+role = dict(RoleArn="${ROLE}", RoleSessionName="moat-test")
+web = sts.assume_role_with_web_identity(**role, WebIdentityToken=token)
+c = sts.get_session_token(
+    SerialNumber="GAHT12345678", TokenCode="123456", DurationSeconds=900
+)["Credentials"]
+session = boto3.client(
+    "sts",
+    aws_access_key_id=c["AccessKeyId"],
+    aws_secret_access_key=c["SecretAccessKey"],
+    aws_session_token=c["SessionToken"],
+)
+tagged = session.assume_role(
+    **role,
+    Tags=[dict(Key="team", Value="a b"), dict(Key="Größe", Value="ä")],
+    TransitiveTagKeys=["team"],
+    SourceIdentity="ana",
+)
+print(json.dumps([
+    web["SubjectFromWebIdentityToken"],
+    web["Provider"],
+    session.get_caller_identity()["Arn"],
+    tagged["SourceIdentity"],
+    tagged["PackedPolicySize"] > 0,
+]))
+`;
+
+testUnless(
+  noAws,
+  "simulateAws() gives boto3 sessions of tokens and codes",
+  () =>
+    withSimulator(async (url) => {
+      const { stdout, stderr } = await run(url, PYTHON, ["-c", BOTO_SESSIONS]);
+      assert.equal(stderr, "");
+      assert.deepEqual(JSON.parse(stdout), [
+        "s",
+        "https://issuer.example",
+        USER_ARN,
+        "ana",
+        true,
+      ]);
+    }, { "require-mfa": true }),
+);
+
 Deno.test("simulateAws() serves every address with the same sessions", async () => {
   const listen = ["127.0.0.1:0", "[::1]:0"];
   const simulator = await simulateAws({ flags: {}, listen }, systemClock);
@@ -289,15 +340,21 @@ Deno.test("simulateAws() serves every address with the same sessions", async () 
   assert.equal(Arn, SESSION_ARN);
 });
 
-Deno.test("simulateAws() tells how to use it", async () => {
-  const simulator = await simulateAws({ flags: {}, listen: [] }, systemClock);
-  await simulator.close();
-  assert.ok(
-    simulator.notes.includes(
-      `export AWS_ENDPOINT_URL_STS=${simulator.urls[0]}`,
-    ),
-  );
-});
+for (
+  const [what, flags, note] of [
+    ["STS's URL", {}, /^export AWS_ENDPOINT_URL_STS=URL$/m],
+    ["the MFA code", { "mfa-code": "000111" }, /^MFA code .*: 000111$/m],
+    ["that any CA is trusted", {}, /^Roles Anywhere: .*URL, no trust anchor/m],
+    ["how to control it", {}, / URL\/_simulator\/calls, /],
+  ] as [string, FlagValues, RegExp][]
+) {
+  Deno.test(`simulateAws() tells ${what}`, async () => {
+    const simulator = await simulateAws({ flags, listen: [] }, systemClock);
+    await simulator.close();
+    const notes = simulator.notes.join("\n");
+    assert.match(notes.replaceAll(simulator.urls[0] ?? "", "URL"), note);
+  });
+}
 
 Deno.test("simulateAws() frees its ports although a client keeps its connection", async () => {
   const simulator = await simulateAws({ flags: {}, listen: [] }, systemClock);
@@ -352,9 +409,43 @@ for (
   });
 }
 
-Deno.test("simulateAws() refuses a role that is none", async () => {
-  await assert.rejects(
-    simulateAws({ flags: { role: ["Deploy"] }, listen: [] }, systemClock),
-    { code: "usage" },
-  );
-});
+const WRONG_FLAGS: FlagValues[] = [
+  { role: ["Deploy"] },
+  { "mfa-code": "12345" },
+  { "mfa-code": "abcdef" },
+  { "session-life": "0" },
+  { "session-life": "1.5" },
+  { "session-life": "129601" },
+  { delay: "1h" },
+  { fault: ["500", "501"] },
+];
+for (const flags of WRONG_FLAGS) {
+  Deno.test(`simulateAws() refuses ${JSON.stringify(flags)}`, async () => {
+    await assert.rejects(simulateAws({ flags, listen: [] }, systemClock), {
+      code: "usage",
+    });
+  });
+}
+
+const WRONG_ANCHORS: [string, string | undefined, RegExp][] = [
+  ["is not there", undefined, /found no such file$/],
+  ["has no certificate", "text", /found none$/],
+  [
+    "has a broken certificate",
+    "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----",
+    /found something that cannot be read$/,
+  ],
+];
+for (const [what, content, message] of WRONG_ANCHORS) {
+  Deno.test(`simulateAws() refuses a trust anchor that ${what}`, async () => {
+    const file = await Deno.makeTempFile();
+    if (content === undefined) await Deno.remove(file);
+    else await Deno.writeTextFile(file, content);
+    const flags = { "trust-anchor": [file] };
+    await assert.rejects(simulateAws({ flags, listen: [] }, systemClock), {
+      code: "certificate-unreadable",
+      message,
+    });
+    if (content !== undefined) await Deno.remove(file);
+  });
+}

@@ -1,5 +1,5 @@
 /**
- * What the simulated STS refuses, in AWS's own words.
+ * What the simulated services refuse, in AWS's own words.
  *
  * @module
  */
@@ -35,4 +35,34 @@ export class Refusal extends Error {
  */
 export function validationError(message: string): Refusal {
   return new Refusal(400, "ValidationError", message);
+}
+
+/**
+ * Makes the refusal of a call that is not allowed.
+ *
+ * @param message AWS's sentence.
+ * @returns Status 403, `AccessDenied`.
+ */
+export function accessDenied(message: string): Refusal {
+  return new Refusal(403, "AccessDenied", message);
+}
+
+/**
+ * Makes the refusal of a call of Roles Anywhere that is not allowed.
+ *
+ * @param message AWS's sentence.
+ * @returns Status 403, `AccessDeniedException`.
+ */
+export function accessDeniedException(message: string): Refusal {
+  return new Refusal(403, "AccessDeniedException", message);
+}
+
+/**
+ * Makes the refusal of parameters of Roles Anywhere.
+ *
+ * @param message AWS's sentence.
+ * @returns Status 400, `ValidationException`.
+ */
+export function validationException(message: string): Refusal {
+  return new Refusal(400, "ValidationException", message);
 }

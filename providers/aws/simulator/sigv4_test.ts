@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Refusal } from "./refusal.ts";
-import { type RawRequest, readSignature, verifySignature } from "./sigv4.ts";
+import { readSignature, verifySignature } from "./sigv4.ts";
+import type { RawRequest } from "./wire.ts";
 
 const SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const NOW = Date.UTC(2015, 7, 30, 12, 36);

@@ -1,5 +1,5 @@
 /**
- * A simulated STS: AWS's query protocol with AssumeRole and GetCallerIdentity.
+ * A simulated STS: AWS's query protocol.
  *
  * It grants nothing: its sessions open no door at AWS. It is strict, so that
  * what passes here passes there.
@@ -9,89 +9,98 @@
  */
 
 import { timingSafeEqual } from "node:crypto";
-import type { Clock } from "$core/clock.ts";
-import { MAX_DURATION_SECONDS } from "../duration.ts";
-import { assumeRole, type Call } from "./assume_role.ts";
-import { type AccessKey, KeyRing, SIMULATOR_USER } from "./keys.ts";
+import type { Api, Troubles } from "./api.ts";
+import { assumeRole } from "./assume_role.ts";
+import type { Account, Call, Moment, OpenCall } from "./call.ts";
+import type { AccessKey, KeyRing } from "./keys.ts";
 import { Refusal } from "./refusal.ts";
-import {
-  headerValue,
-  type RawRequest,
-  readSignature,
-  verifySignature,
-} from "./sigv4.ts";
+import { getSessionToken } from "./session_token.ts";
+import { readSignature, verifySignature } from "./sigv4.ts";
+import { assumeRoleWithWebIdentity } from "./web_identity.ts";
+import { headerValue, type RawRequest } from "./wire.ts";
 import { renderXml, type XmlContent } from "./xml.ts";
 
-/** How the simulated account is set up. */
-export interface StsOptions {
-  /** Dates sessions and judges the clients' clocks. */
-  readonly clock: Clock;
-  /** ARNs of the roles that exist. Default: every role exists. */
-  readonly roles?: readonly string[];
-  /** What every role's trust policy wants as external ID. Default: none. */
-  readonly externalId?: string;
-  /** Maximum session duration of every role. Default: 43,200 seconds. */
-  readonly maxSessionSeconds?: number;
-  /** Long-lived access keys. Default: {@link SIMULATOR_USER}. */
-  readonly users?: readonly AccessKey[];
-  /** How many sessions are remembered. Default: 1000. */
-  readonly maxSessions?: number;
-}
+/** The refusal that the fault `idp-error` makes. */
+export const IDP_ERROR = new Refusal(
+  400,
+  "IDPCommunicationError",
+  "The identity provider could not be reached to verify the token",
+);
 
-/** Answers a request; never rejects. */
-export type Handler = (request: Request) => Promise<Response>;
+const TROUBLES: Troubles = {
+  internal: new Refusal(500, "InternalFailure", "The simulator failed"),
+  unavailable: new Refusal(
+    503,
+    "ServiceUnavailable",
+    "The service is not available",
+  ),
+  throttled: new Refusal(400, "Throttling", "Rate exceeded"),
+};
 
 const VERSION = "2011-06-15";
 
-/** Far more than any call needs; a policy has 2048 characters at most. */
-const MAX_BODY_BYTES = 65_536;
+/** Actions that must be signed. */
+const SIGNED_ACTIONS: ReadonlyMap<
+  string,
+  (call: Call, account: Account) => XmlContent
+> = new Map([
+  ["AssumeRole", assumeRole],
+  ["GetCallerIdentity", getCallerIdentity],
+  ["GetSessionToken", getSessionToken],
+]);
 
-const MAX_SESSIONS = 1000;
+/** Actions that anyone may call; a signature is not looked at. */
+const OPEN_ACTIONS: ReadonlyMap<
+  string,
+  (call: OpenCall, account: Account) => XmlContent
+> = new Map([
+  ["AssumeRoleWithWebIdentity", assumeRoleWithWebIdentity],
+]);
 
 /**
- * Makes the handler of a simulated STS with a memory of its own.
+ * Makes the simulated service.
  *
  * Takes POST with a form and GET, on the path `/`, signed in the
  * `Authorization` header; GetCallerIdentity needs a signature, too.
  *
- * @param options The account's set-up and the clock.
- * @returns A handler for `Deno.serve`.
+ * @param account The account's set-up; new sessions' keys are added.
+ * @returns The service.
  */
-export function createStsHandler(options: StsOptions): Handler {
-  const { clock, externalId } = options;
-  const keys = new KeyRing(
-    options.users ?? [SIMULATOR_USER],
-    options.maxSessions ?? MAX_SESSIONS,
-  );
-  const settings = {
-    roles: options.roles ?? [],
-    maxSessionSeconds: options.maxSessionSeconds ?? MAX_DURATION_SECONDS,
-    ...externalId === undefined ? {} : { externalId },
-  };
-  const actions: ReadonlyMap<string, (call: Call) => XmlContent> = new Map([
-    ["AssumeRole", (call: Call) => assumeRole(call, settings, keys)],
-    ["GetCallerIdentity", getCallerIdentity],
-  ]);
-  return async (request) => {
-    const requestId = crypto.randomUUID();
-    try {
-      const raw = await readRequest(request);
-      const parameters = readParameters(raw);
-      const caller = authenticate(raw, keys, clock.now());
-      const name = readAction(parameters, actions);
-      const result = actions.get(name)?.({
-        caller,
-        parameters,
-        now: clock.now(),
-      });
-      return answer(200, requestId, `${name}Response`, {
+export function createSts(account: Account): Api {
+  return {
+    actionOf(request) {
+      const action = readParameters(request).get("Action") ?? "";
+      const isKnown = SIGNED_ACTIONS.has(action) || OPEN_ACTIONS.has(action);
+      return isKnown ? action : "other";
+    },
+    perform(request, moment, requestId) {
+      const { name, result } = performAction(request, moment, account);
+      return Promise.resolve(answer(200, requestId, `${name}Response`, {
         [`${name}Result`]: result,
         ResponseMetadata: { RequestId: requestId },
-      });
-    } catch (error) {
-      return refuse(requestId, error);
-    }
+      }));
+    },
+    refuse,
+    troubles: TROUBLES,
   };
+}
+
+function performAction(
+  request: RawRequest,
+  moment: Moment,
+  account: Account,
+): { name: string; result: XmlContent } {
+  checkTarget(request);
+  const parameters = readParameters(request);
+  const open = OPEN_ACTIONS.get(parameters.get("Action") ?? "");
+  if (open) {
+    const name = readAction(parameters);
+    return { name, result: open({ ...moment, parameters }, account) };
+  }
+  const caller = authenticate(request, account.keys, moment.now);
+  const name = readAction(parameters);
+  const call = { ...moment, parameters, caller };
+  return { name, result: SIGNED_ACTIONS.get(name)?.(call, account) ?? {} };
 }
 
 function getCallerIdentity({ caller }: Call): XmlContent {
@@ -99,40 +108,13 @@ function getCallerIdentity({ caller }: Call): XmlContent {
   return { Arn: arn, UserId: userId, Account: account };
 }
 
-async function readRequest(request: Request): Promise<RawRequest> {
-  // Not by URL, which would normalise what the client has signed.
-  const target = request.url.replace(/^[a-z]+:\/\/[^/?#]*/i, "");
-  const [path = "", query = ""] = target.split(/\?(.*)/s);
-  if (path !== "/" && path !== "") {
+function checkTarget({ method, path }: RawRequest): void {
+  if (path !== "/") {
     throw new Refusal(404, "NotFound", "STS has no path but /");
   }
-  if (request.method !== "GET" && request.method !== "POST") {
+  if (method !== "GET" && method !== "POST") {
     throw new Refusal(405, "MethodNotAllowed", "STS takes GET and POST");
   }
-  return {
-    method: request.method,
-    path: "/",
-    query,
-    headers: [...request.headers],
-    body: await readBody(request),
-  };
-}
-
-async function readBody({ body }: Request): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body ?? []) {
-    length += chunk.length;
-    if (length > MAX_BODY_BYTES) {
-      throw new Refusal(
-        413,
-        "RequestEntityTooLarge",
-        `Request exceeded the maximum of ${MAX_BODY_BYTES} bytes`,
-      );
-    }
-    chunks.push(chunk);
-  }
-  return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer());
 }
 
 function readParameters(request: RawRequest): URLSearchParams {
@@ -177,16 +159,14 @@ function sameToken(wanted: string | undefined, found: string | undefined) {
   return !!a && !!b && a.length === b.length && timingSafeEqual(a, b);
 }
 
-function readAction(
-  parameters: URLSearchParams,
-  actions: ReadonlyMap<string, unknown>,
-): string {
+function readAction(parameters: URLSearchParams): string {
   const name = parameters.get("Action");
   if (name === null) {
     throw new Refusal(400, "MissingAction", "The request is missing an action");
   }
   const version = parameters.get("Version");
-  if (version === VERSION && actions.has(name)) return name;
+  const isKnown = SIGNED_ACTIONS.has(name) || OPEN_ACTIONS.has(name);
+  if (version === VERSION && isKnown) return name;
   throw new Refusal(
     400,
     "InvalidAction",
@@ -196,10 +176,10 @@ function readAction(
   );
 }
 
-function refuse(requestId: string, error: unknown): Response {
-  const { status, code, message } = error instanceof Refusal
-    ? error
-    : new Refusal(500, "InternalFailure", "The simulator failed");
+function refuse(
+  { status, code, message }: Refusal,
+  requestId: string,
+): Response {
   const response = answer(status, requestId, "ErrorResponse", {
     Error: {
       Type: status < 500 ? "Sender" : "Receiver",
