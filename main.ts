@@ -9,6 +9,7 @@ import { runProgram } from "$core/cli/app.ts";
 import { CORE_COMMANDS } from "$core/cli/commands/mod.ts";
 import { processStreams } from "$core/cli/output.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
+import { PROVIDER_COMMANDS } from "$providers/commands.ts";
 import { PROXY_COMMANDS } from "$proxy/commands/mod.ts";
 
 const { os, arch } = Deno.build;
@@ -20,7 +21,7 @@ Deno.env.delete("DENO_SERVE_ADDRESS");
 // Not by Deno.exitCode: a timer or an idle connection must not keep us alive.
 Deno.exit(
   await runProgram({
-    commands: [...CORE_COMMANDS, ...PROXY_COMMANDS],
+    commands: [...CORE_COMMANDS, ...PROXY_COMMANDS, ...PROVIDER_COMMANDS],
     examples: [
       "moat grant aws --role arn:aws:iam::123456789012:role/Deploy",
       "moat run --grant aws -- docker run --rm my-image aws sts get-caller-identity",

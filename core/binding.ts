@@ -5,6 +5,7 @@
  */
 
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import type { Json } from "./grant.ts";
 import { Secret } from "./secret.ts";
 
 /** A named permission: the holder of one token may use these grants. */
@@ -15,6 +16,22 @@ export interface Binding {
   readonly grants: readonly string[];
   /** SHA-384 of the token in base64url. The token itself is never kept. */
   readonly tokenDigest: string;
+  /** What it narrows of its grants, by provider; checked by each of them. */
+  readonly settings?: Readonly<Record<string, Json>>;
+  /** Who acts, as far as it is known. */
+  readonly subject?: Subject;
+}
+
+/** Who acts by a binding; for names that an upstream's log shows. */
+export interface Subject {
+  /** The run's name, without `run-`. */
+  readonly run?: string;
+  /** The container's name. */
+  readonly container?: string;
+  /** The host's user. */
+  readonly user?: string;
+  /** The container's labels. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** 256 bits: guessing is out of reach, whatever the rate (design decision 3). */

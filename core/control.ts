@@ -10,6 +10,8 @@ import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
 import { MoatError } from "./errors.ts";
 import { checkPrivateDir, writeAll } from "./files.ts";
+import type { Binding } from "./binding.ts";
+import type { JsonObject } from "./grant.ts";
 import type { MountedFile } from "./provider.ts";
 
 /** Asks for a binding that lives as long as this connection. */
@@ -24,6 +26,10 @@ export interface RunRequest {
   readonly directory: string;
   /** How the client reaches the proxy. */
   readonly reach: Reach;
+  /** See {@link Binding.settings}. */
+  readonly settings?: NonNullable<Binding["settings"]>;
+  /** See {@link Binding.subject}. */
+  readonly subject?: NonNullable<Binding["subject"]>;
 }
 
 /** The ways from a client to the proxy. */
@@ -53,6 +59,20 @@ export interface RunOpened {
   readonly conflictingEnv: readonly string[];
   /** Whether the proxy ends with its last run. */
   readonly endsWhenIdle: boolean;
+  /** By grant: the credentials that it takes from the proxy's environment; see `Provider.environmentIdentity`. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Something that ends, as `status` tells it. */
+export interface ExpiryStatus {
+  /** The grant. */
+  readonly grant: string;
+  /** What ends, such as `certificate`. */
+  readonly what: string;
+  /** RFC 3339. */
+  readonly expiresAt: string;
+  /** What to do. */
+  readonly hint: string;
 }
 
 /** What `status` tells. */
@@ -65,6 +85,8 @@ export interface ProxyStatus {
   readonly listeners: readonly string[];
   /** The names of live runs. */
   readonly runs: readonly string[];
+  /** What must be renewed by a person, the soonest first. */
+  readonly expiries: readonly ExpiryStatus[];
 }
 
 /** Each method with what it takes and gives. */
@@ -81,12 +103,27 @@ export interface ControlMethods {
     params: { readonly name: string };
     result: { readonly warnings: readonly string[] };
   };
+  /**
+   * Calls one of a provider's own methods, or `explain`, which takes `grant`
+   * and gives `lines` for every provider that can explain.
+   */
+  provider: {
+    params: {
+      readonly provider: string;
+      readonly method: string;
+      readonly params: JsonObject;
+    };
+    result: JsonObject;
+  };
   /** Tells what runs. */
   status: { params: Record<never, never>; result: ProxyStatus };
 }
 
 /** An answer takes longer only if the proxy hangs. */
 const ANSWER_TIMEOUT_MS = 10_000;
+
+/** A provider may wait for its upstream, for 12 s and a little more. */
+const PROVIDER_TIMEOUT_MS = 20_000;
 
 /** How an error travels. */
 interface ErrorLine {
@@ -177,7 +214,7 @@ export class ControlClient {
     waiting.promise.catch(() => {});
     this.#waiting.set(id, waiting);
     const cancel = this.#clock.after(
-      ANSWER_TIMEOUT_MS,
+      method === "provider" ? PROVIDER_TIMEOUT_MS : ANSWER_TIMEOUT_MS,
       () => waiting.reject(lost()),
     );
     try {

@@ -167,6 +167,21 @@ Deno.test("call() fails when the proxy does not answer within ten seconds", asyn
   });
 });
 
+Deno.test("call() waits twenty seconds for a provider's own method", async () => {
+  await withServer(() => {}, async (client, clock) => {
+    const call = { provider: "x", method: "y", params: {} };
+    let code = "none";
+    const answer = client.call("provider", call)
+      .catch((error) => code = error.code);
+    await turn();
+    await clock.advance(19_999);
+    assert.equal(code, "none");
+    await clock.advance(1);
+    await answer;
+    assert.equal(code, "control-lost");
+  });
+});
+
 Deno.test("call() survives a connection that is lost before the question is sent", async () => {
   await withServer(() => {}, async (client) => {
     // More than a socket takes at once: the question waits to be sent.

@@ -7,6 +7,7 @@
 
 import type { Clock } from "./clock.ts";
 import type { Log, LogFields } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import type { Paths } from "./paths.ts";
 
 /** Takes audit events for the tamper-evident log. */
@@ -20,7 +21,7 @@ export interface AuditSink {
   recordSoon(event: string, fields: LogFields): void;
 }
 
-/** Clock, environment, paths, log and audit log. */
+/** Clock, environment, paths, log, metrics and audit log. */
 export interface Platform {
   /** Tells the time. */
   readonly clock: Clock;
@@ -32,6 +33,8 @@ export interface Platform {
   readonly paths: Paths;
   /** For operators. */
   readonly log: Log;
+  /** For monitoring. */
+  readonly metrics: Metrics;
   /** For auditors. */
   readonly audit: AuditSink;
 }

@@ -7,7 +7,7 @@
 
 import type { Binding } from "./binding.ts";
 import { MoatError } from "./errors.ts";
-import type { Grant } from "./grant.ts";
+import type { Grant, JsonObject } from "./grant.ts";
 import type { Platform } from "./platform.ts";
 import type { Secret } from "./secret.ts";
 
@@ -38,6 +38,11 @@ export interface GrantRequest {
   readonly flags: FlagValues;
   /** False with `--no-validate`: make no call. */
   readonly validate: boolean;
+  /**
+   * Asks the person at the terminal for one line that is not shown; absent
+   * when there is no terminal.
+   */
+  readonly ask?: (question: string) => Promise<Secret>;
 }
 
 /** Where a bound client finds us and its files. */
@@ -178,6 +183,50 @@ export interface SimulateRequest {
   readonly listen: readonly string[];
 }
 
+/** Something that ends and that a person has to renew. */
+export interface Expiry {
+  /** What ends, such as `certificate`; a label of the metric. */
+  readonly what: string;
+  /** In ms since the Unix epoch. */
+  readonly expiresAt: number;
+  /** How long before the end to warn, in ms, longest first. */
+  readonly warnAhead: readonly number[];
+  /** What to do. */
+  readonly hint: string;
+}
+
+/** What a provider's control methods may use of the running proxy. */
+export interface ProxyAccess {
+  /**
+   * Reads a grant of this provider.
+   *
+   * @throws {MoatError} `usage` for another provider's, or as `Store.get`.
+   */
+  grant(name: string): Promise<Grant>;
+  /**
+   * Stores a grant in place of the one that {@link ProxyAccess.grant} gave,
+   * and makes it count at once.
+   *
+   * @throws {MoatError} `grant-not-found` if it was revoked meanwhile,
+   * `grant-changed` if it was granted anew; then nothing is stored.
+   */
+  update(grant: Grant): Promise<void>;
+  /** Finds a live binding by name. */
+  binding(name: string): Binding | undefined;
+}
+
+/**
+ * Answers a command of the same user over the control socket.
+ *
+ * @param params What the command sent; to be checked.
+ * @param proxy What the running proxy gives.
+ * @returns JSON for the command; may hold credentials, so it is never logged.
+ */
+export type ControlMethod = (
+  params: JsonObject,
+  proxy: ProxyAccess,
+) => Promise<JsonObject>;
+
 /**
  * A plugin for one kind of credential. The first seven methods are required;
  * {@link createRegistry} refuses a provider that lacks one.
@@ -215,8 +264,32 @@ export interface Provider {
   refresh?(grant: Grant): Promise<Grant>;
   /** Drops everything cached for a grant that was revoked or granted anew. */
   forget?(grantName: string): void;
-  /** Prepares the first answer of a grant, so that no client waits for it. */
-  prefetch?(grant: Grant, binding: Binding): Promise<void>;
+  /** Prepares the first answer of a grant, so that no client waits for it; without a binding, what all bindings share. */
+  prefetch?(grant: Grant, binding?: Binding): Promise<void>;
+  /** Flags with which a binding narrows a grant. */
+  readonly bindingFlags?: readonly Flag[];
+  /**
+   * Reads them. Whether they fit a grant is checked by
+   * {@link Provider.registerEndpoints}, each time.
+   *
+   * @throws {MoatError} `usage`.
+   */
+  readBindingFlags?(flags: FlagValues): Promise<JsonObject>;
+  /** What of a grant ends and must be renewed by a person. */
+  expiries?(grant: Grant): Promise<readonly Expiry[]>;
+  /** Lines for `moat grant show --explain`: each source, and why it is used or not. */
+  explain?(
+    grant: Grant,
+  ): Promise<readonly (readonly [label: string, value: string])[]>;
+  /**
+   * Names the credentials that this process's environment gives to a grant,
+   * such as an access key ID; undefined if it does not count for it.
+   */
+  environmentIdentity?(grant: Grant): string | undefined;
+  /** The same without a grant: what it is where the environment does count. */
+  identityIn?(): string | undefined;
+  /** Methods of the control socket, by name. */
+  readonly controlMethods?: Readonly<Record<string, ControlMethod>>;
   /** Names the program that obtaining this grant's credential starts, if any. */
   sourceProcess?(grant: Grant): Promise<string | undefined>;
   /** Lines for `moat grant show`, such as `role` and its ARN. */

@@ -74,19 +74,21 @@ export class BindingTable {
 }
 
 /**
- * Collects the endpoints that providers register for one binding.
+ * Collects the endpoints that a provider registers for one grant of a binding.
  *
  * @param binding The binding.
+ * @param taken Routes of the binding's other grants, which must differ.
  * @returns The registrar to pass on, and the routes that it collects.
  */
 export function collectRoutes(
   binding: Binding,
+  taken: ReadonlyMap<string, EndpointHandler> = new Map(),
 ): { endpoints: EndpointRegistrar; routes: Map<string, EndpointHandler> } {
   const routes = new Map<string, EndpointHandler>();
   const endpoints = {
     binding,
     get(path: string, handler: EndpointHandler) {
-      if (routes.has(path)) {
+      if (taken.has(path) || routes.has(path)) {
         throw new MoatError(
           "endpoint-conflict",
           `Cannot bind ${

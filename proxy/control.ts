@@ -17,9 +17,13 @@ import {
 } from "$core/control.ts";
 import { type MoatError, toMoatError, usageError } from "$core/errors.ts";
 import { ensurePrivateDir } from "$core/files.ts";
+import type { Json, JsonObject } from "$core/grant.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import { RUN_NAME } from "./run_files.ts";
 import type { RunOwner, Runs } from "./runs.ts";
+
+/** It came out of JSON.parse, so it is JSON. */
+const JsonSchema = v.custom<Json>(() => true);
 
 const RunOpenSchema = v.strictObject({
   run: v.pipe(v.string(), v.regex(RUN_NAME)),
@@ -40,9 +44,21 @@ const RunOpenSchema = v.strictObject({
       ),
     }),
   ]),
+  settings: v.exactOptional(v.record(v.string(), JsonSchema)),
+  subject: v.exactOptional(v.strictObject({
+    run: v.exactOptional(v.string()),
+    container: v.exactOptional(v.string()),
+    user: v.exactOptional(v.string()),
+    labels: v.exactOptional(v.record(v.string(), v.string())),
+  })),
 });
 const RunCloseSchema = v.strictObject({ run: v.string() });
 const GrantChangedSchema = v.strictObject({ name: v.string() });
+const ProviderSchema = v.strictObject({
+  provider: v.string(),
+  method: v.string(),
+  params: v.record(v.string(), JsonSchema),
+});
 const RequestSchema = v.strictObject({
   id: v.number(),
   method: v.string(),
@@ -59,6 +75,12 @@ export interface ControlTarget {
   status(): ProxyStatus;
   /** Returns warnings for the person who changed it. */
   grantChanged(name: string): Promise<readonly string[]>;
+  /** Calls a provider's own method; its result is never logged. */
+  callProvider(
+    provider: string,
+    method: string,
+    params: JsonObject,
+  ): Promise<JsonObject>;
   /** Called when a client has gone. */
   onDisconnect?(): void;
 }
@@ -225,6 +247,10 @@ function call(
         v.parse(GrantChangedSchema, params).name,
       ),
     }),
+    provider: () => {
+      const call = v.parse(ProviderSchema, params);
+      return target.callProvider(call.provider, call.method, call.params);
+    },
     status: () => Promise.resolve(target.status()),
   };
   if (Object.hasOwn(methods, method)) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { digestToken } from "$core/binding.ts";
+import { type Binding, digestToken } from "$core/binding.ts";
 import { ControlClient, readLines } from "$core/control.ts";
 import { MoatError } from "$core/errors.ts";
 import { createRegistry } from "$core/provider.ts";
@@ -19,7 +19,15 @@ import { BindingTable } from "./bindings.ts";
 import { type ControlServer, serveControl } from "./control.ts";
 import { Runs } from "./runs.ts";
 
-const STATUS = { pid: 7, version: "1", listeners: ["http://x:1"], runs: [] };
+const STATUS = {
+  pid: 7,
+  version: "1",
+  listeners: ["http://x:1"],
+  runs: [],
+  expiries: [
+    { grant: "a", what: "b", expiresAt: "2026-01-01T00:00:00.000Z", hint: "c" },
+  ],
+};
 
 const OPEN = {
   run: "abcdefghij",
@@ -38,6 +46,8 @@ class Bed implements AsyncDisposable {
   readonly runs: Runs;
   /** Names that `grant-changed` was called with. */
   readonly changed: string[] = [];
+  /** What `provider` was called with. */
+  readonly called: unknown[] = [];
   /** How runs wanted to be reached. */
   readonly reached: unknown[] = [];
   server: ControlServer | undefined;
@@ -89,6 +99,11 @@ class Bed implements AsyncDisposable {
         if (name === "fail") throw new TypeError(`no ${CANARY}`);
         return Promise.resolve([`changed ${name}`]);
       },
+      callProvider: (...call) => {
+        this.called.push(call);
+        if (call[1] === "fail") throw new TypeError(`no ${CANARY}`);
+        return Promise.resolve({ secret: CANARY });
+      },
     });
   }
 
@@ -120,6 +135,11 @@ class Bed implements AsyncDisposable {
       // The server closed it first.
     }
     return await lines;
+  }
+
+  /** The bindings of live runs. */
+  get bound(): (Binding | undefined)[] {
+    return this.runs.names.map((name) => this.runs.binding(`run-${name}`));
   }
 
   /** Whether the run's token is known. */
@@ -203,6 +223,7 @@ Deno.test("run-open binds a run to its connection", async () => {
     files: [],
     conflictingEnv: [],
     endsWhenIdle: false,
+    environment: {},
   });
   assert(bed.isBound);
 });
@@ -271,6 +292,56 @@ Deno.test("grant-changed passes the name on, and the warnings back", async () =>
   }]);
 });
 
+const CALL = {
+  provider: "example",
+  method: "do",
+  params: { grant: "example", deep: { list: [1, null] } },
+};
+
+Deno.test("provider passes the call on, and the result back", async () => {
+  await using bed = await Bed.open();
+  const client = await bed.client();
+  assert.deepEqual(await client.call("provider", CALL), { secret: CANARY });
+  assert.deepEqual(bed.called, [["example", "do", CALL.params]]);
+});
+
+Deno.test("provider hides the text of a mistake", async () => {
+  await using bed = await Bed.open();
+  const client = await bed.client();
+  const error = await client.call("provider", { ...CALL, method: "fail" })
+    .catch((error) => error);
+  assert.equal(error.code, "internal");
+  assertNoCanary(`${error.message} ${error.hint}`);
+});
+
+const WISHES: { name: string; params: Record<string, unknown> }[] = [
+  { name: "settings", params: { settings: { a: { b: [1, "c", null] } } } },
+  { name: "an empty subject", params: { subject: {} } },
+  {
+    name: "a whole subject",
+    params: {
+      subject: { run: "x", container: "y", user: "z", labels: { a: "b" } },
+    },
+  },
+];
+
+for (const { name, params } of WISHES) {
+  Deno.test(`run-open takes ${name}`, async () => {
+    await using bed = await Bed.open();
+    const line = { id: 1, method: "run-open", params: { ...OPEN, ...params } };
+    const [reply = ""] = await bed.exchange(JSON.stringify(line) + "\n");
+    assert.equal(JSON.parse(reply).error, undefined);
+    const [owned] = bed.bound;
+    assert.deepEqual(
+      [owned?.settings, owned?.subject],
+      [
+        params["settings"],
+        { ...params["subject"] as object, run: OPEN.run },
+      ],
+    );
+  });
+}
+
 Deno.test("a refusal reaches the client with code, message and hint", async () => {
   await using bed = await Bed.open();
   const client = await bed.client();
@@ -337,6 +408,12 @@ const open = (more: Record<string, unknown>) => ({
 });
 const reach = (more: Record<string, unknown>) => open({ reach: more });
 
+const call = (more: Record<string, unknown>) => ({
+  id: 5,
+  method: "provider",
+  params: { ...CALL, ...more },
+});
+
 const GARBAGE: { name: string; line: unknown; id?: number }[] = [
   { name: "no JSON", line: "hello", id: 0 },
   { name: "half a JSON", line: '{"id":1', id: 0 },
@@ -377,6 +454,20 @@ const GARBAGE: { name: string; line: unknown; id?: number }[] = [
     name: "a number as run to close",
     line: { id: 5, method: "run-close", params: { run: 7 } },
   },
+  { name: "a text as settings", line: open({ settings: "x" }) },
+  { name: "a list as subject", line: open({ subject: ["x"] }) },
+  {
+    name: "a further member of the subject",
+    line: open({ subject: { x: "" } }),
+  },
+  { name: "a number as user", line: open({ subject: { user: 7 } }) },
+  { name: "a number as label", line: open({ subject: { labels: { a: 7 } } }) },
+  { name: "no provider to call", line: call({ provider: undefined }) },
+  { name: "a number as provider", line: call({ provider: 7 }) },
+  { name: "no method of a provider", line: call({ method: undefined }) },
+  { name: "no parameters of a method", line: call({ params: undefined }) },
+  { name: "a text as parameters", line: call({ params: "x" }) },
+  { name: "a further member of a call", line: call({ more: 1 }) },
   {
     name: "no name of a changed grant",
     line: { id: 5, method: "grant-changed", params: {} },
@@ -394,7 +485,7 @@ for (const { name, line, id = 5 } of GARBAGE) {
       [replies[0].id, replies[0].error?.code, replies[1]],
       [id, "usage", { id: 9, result: STATUS }],
     );
-    assert.deepEqual([bed.runs.names, bed.changed], [[], []]);
+    assert.deepEqual([bed.runs.names, bed.changed, bed.called], [[], [], []]);
   });
 }
 

@@ -1,6 +1,6 @@
 /**
  * Command lines of `docker run` and `podman run`: where our options go, and
- * what the user's own say about network and environment. Pure.
+ * what the user's own say about network, environment, name and labels. Pure.
  *
  * @module
  * @see {@link https://docs.docker.com/reference/cli/docker/container/run/ | docker run}
@@ -29,6 +29,12 @@ export interface EngineRun {
   readonly envNames: readonly string[];
   /** Files of variables that the user names. */
   readonly envFiles: readonly string[];
+  /** The container's name, if the user chose it. */
+  readonly name: string | undefined;
+  /** Its labels, as `KEY=VALUE` or `KEY`. */
+  readonly labels: readonly string[];
+  /** Files of labels, which come before {@link EngineRun.labels}. */
+  readonly labelFiles: readonly string[];
 }
 
 /** Long global options that take no value; all others do, or are written with `=`. */
@@ -129,6 +135,9 @@ export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
     envNames: values(options, ["--env", "-e"])
       .map((text) => text.split("=")[0] ?? ""),
     envFiles: values(options, ["--env-file"]),
+    name: last(options, ["--name"]) || undefined,
+    labels: values(options, ["--label", "-l"]),
+    labelFiles: values(options, ["--label-file"]),
   };
 }
 

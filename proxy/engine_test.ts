@@ -116,6 +116,38 @@ for (const line of NOT_ENGINES) {
   });
 }
 
+const NAMED: {
+  line: string;
+  name?: string;
+  labels?: string[];
+  files?: string[];
+}[] = [
+  { line: "docker run img" },
+  { line: "docker run --name web img", name: "web" },
+  { line: "podman run --name=web img", name: "web" },
+  { line: "docker run --name a --name b img", name: "b" },
+  { line: "docker run --name= img" },
+  { line: "docker run img --name web --label a=b -l c=d" },
+  { line: "docker run --label a=b img", labels: ["a=b"] },
+  { line: "docker run --label=a=b=c img", labels: ["a=b=c"] },
+  { line: "docker run -l a=b -lc=d img", labels: ["a=b", "c=d"] },
+  { line: "podman run -itl a=b img", labels: ["a=b"] },
+  { line: "docker run -l a --label a=·b img", labels: ["a", "a= b"] },
+  { line: "docker run --label-file f img", files: ["f"] },
+  { line: "podman run --label-file=f --label-file g img", files: ["f", "g"] },
+  { line: "docker -l debug run img" },
+];
+
+for (const { line, name, labels = [], files = [] } of NAMED) {
+  Deno.test(`parseEngineRun() finds name and labels of "${line}"`, () => {
+    const found = parse(line);
+    assert.deepEqual(
+      [found.name, found.labels, found.labelFiles],
+      [name, labels, files],
+    );
+  });
+}
+
 Deno.test("parseEngineRun() knows no engine in no words", () => {
   assert.equal(parseEngineRun([]), undefined);
 });

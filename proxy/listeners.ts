@@ -71,6 +71,8 @@ export class Listeners {
   readonly #maxConnections: number;
   readonly #pool: ConnectionPool;
   readonly #permanent: HttpServer[] = [];
+  /** Those that serve something else, and no run. */
+  readonly #apart: HttpServer[] = [];
   readonly #gateways = new Map<string, Gateway>();
   /** Gateways that are given back: the system frees an address a moment later. */
   readonly #closing = new Map<string, Promise<void>>();
@@ -102,6 +104,21 @@ export class Listeners {
   listen(address: ListenAddress): string {
     const server = this.#serve(address);
     this.#permanent.push(server);
+    return urlOf(addressOf(server));
+  }
+
+  /**
+   * Listens for the proxy's whole life for something else than credentials.
+   *
+   * @param address Where; port 0 takes any.
+   * @param service What it serves; no run is reached by it.
+   * @param flag The flag that named the address, for hints.
+   * @returns The base URL.
+   * @throws {MoatError} As {@link Listeners.listen}.
+   */
+  listenApart(address: ListenAddress, service: Service, flag: string): string {
+    const server = this.#serve(address, service, flag);
+    this.#apart.push(server);
     return urlOf(addressOf(server));
   }
 
@@ -151,7 +168,11 @@ export class Listeners {
   async drain(timeoutMs: number): Promise<void> {
     const gateways = [...this.#gateways.values()];
     this.#gateways.clear();
-    const servers = [...this.#permanent, ...gateways.map((g) => g.server)];
+    const servers = [
+      ...this.#permanent,
+      ...this.#apart,
+      ...gateways.map((g) => g.server),
+    ];
     await Promise.all([
       ...servers.map((server) => server?.drain(timeoutMs)),
       ...this.#closing.values(),
@@ -267,9 +288,13 @@ export class Listeners {
     this.#platform.log.info("gateway-closed", { hostname });
   }
 
-  #serve(address: ListenAddress): HttpServer {
+  #serve(
+    address: ListenAddress,
+    service: Service = this.#service,
+    flag = "--listen",
+  ): HttpServer {
     const { clock, log } = this.#platform;
-    return serve(openListener(this.#open, address), this.#service, {
+    return serve(openListener(this.#open, address, flag), service, {
       clock,
       pool: this.#pool,
       // One container must not lock out the others.
@@ -285,7 +310,7 @@ export class Listeners {
 }
 
 /**
- * Parses the value of `--listen`.
+ * Parses the value of a flag that names an address to listen on.
  *
  * @param text `ADDR:PORT`; IPv6 in brackets.
  * @returns Address and port.
@@ -305,7 +330,11 @@ export function parseListen(text: string): ListenAddress {
   );
 }
 
-function openListener(open: Listen, address: ListenAddress): Deno.Listener {
+function openListener(
+  open: Listen,
+  address: ListenAddress,
+  flag: string,
+): Deno.Listener {
   const where = urlOf(address);
   try {
     return open(address);
@@ -314,7 +343,7 @@ function openListener(open: Listen, address: ListenAddress): Deno.Listener {
       throw new MoatError(
         "address-in-use",
         `Cannot listen on ${where}: another program does`,
-        { hint: "give --listen 127.0.0.1:0 for any free port", cause },
+        { hint: `give ${flag} 127.0.0.1:0 for any free port`, cause },
       );
     }
     if (cause instanceof Deno.errors.AddrNotAvailable) {

@@ -94,6 +94,16 @@ class Bed implements AsyncDisposable {
     return this.listeners.reach(reach, ({ code }) => this.lost.push(code));
   }
 
+  /** Listens for something else. */
+  apart(hostname = "127.0.0.1", port = 0): string {
+    const answer = new Answer(200, "apart", "text/plain");
+    return this.listeners.listenApart(
+      { hostname, port },
+      () => ({ answer }),
+      "--apart",
+    );
+  }
+
   /** What was logged, without fields. */
   get logged(): string[] {
     return this.platform.lines.map(({ event }) => event);
@@ -175,10 +185,37 @@ Deno.test("listen() tells that the system does not allow it", async () => {
 Deno.test("drain() frees all addresses", async () => {
   const bed = new Bed();
   const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const apart = bed.apart();
   bed.reach({ by: "gateway", address: "127.0.0.2" });
   await bed.listeners.drain(0);
-  const found = [await ask("127.0.0.1", url), await ask("127.0.0.2", url)];
-  assert.deepEqual(found, [undefined, undefined]);
+  const found = [
+    await ask("127.0.0.1", url),
+    await ask("127.0.0.2", url),
+    await ask("127.0.0.1", apart),
+  ];
+  assert.deepEqual(found, [undefined, undefined, undefined]);
+});
+
+Deno.test("listenApart() serves what it is given", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const found = [bed.apart(), url].map((at) => ask("127.0.0.1", at));
+  assert.deepEqual(await Promise.all(found), ["apart", "ok"]);
+});
+
+Deno.test("listenApart() makes no run reachable", async () => {
+  await using bed = new Bed();
+  bed.apart("0.0.0.0");
+  assert.throws(() => bed.reach({ by: "loopback" }), { code: "not-reachable" });
+});
+
+Deno.test("listenApart() names its flag when a port is in use", async () => {
+  await using bed = new Bed();
+  const port = Number(new URL(bed.apart()).port);
+  assert.throws(() => bed.apart("127.0.0.1", port), {
+    code: "address-in-use",
+    hint: "give --apart 127.0.0.1:0 for any free port",
+  });
 });
 
 Deno.test("reach() takes the loopback listener, whatever comes first", async () => {

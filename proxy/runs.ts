@@ -30,11 +30,11 @@ export interface RunOwner {
   notify?(error: MoatError): void;
 }
 
-/** What a client of a revoked grant is told. */
+/** What a client of a revoked grant is told, or of one that its run does not fit any more. */
 const GRANT_GONE = errorAnswer(
   403,
   "grant-gone",
-  "The grant behind this endpoint was revoked or cannot be read",
+  "The grant behind this endpoint was revoked, or this run may not use it any more",
 );
 
 interface Run {
@@ -49,9 +49,17 @@ interface Run {
   cancelGrace: () => void;
 }
 
+/** What a run may have now. */
+interface Rights {
+  /** What answers, by path. */
+  readonly routes: ReadonlyMap<string, EndpointHandler>;
+  /** The grants behind it. */
+  readonly grants: readonly Grant[];
+}
+
 /** What {@link Runs} needs from outside. */
 export interface RunsOptions {
-  /** Clock, paths, log, audit log. */
+  /** Clock, paths, log, metrics, audit log. */
   readonly platform: Platform;
   /** All providers. */
   readonly registry: ProviderRegistry;
@@ -65,6 +73,8 @@ export interface RunsOptions {
   readonly endsWhenIdle: boolean;
   /** Called when the last run ended. */
   onIdle(): void;
+  /** Called when a run is opened, not when it is resumed. */
+  onOpened?(grants: readonly string[], owner: RunOwner): void;
 }
 
 /** The live runs of a proxy. */
@@ -93,8 +103,8 @@ export class Runs {
    * @param request What `moat run` asks for.
    * @param owner The connection that keeps it alive.
    * @returns Environment and files for the client.
-   * @throws {MoatError} If a grant is missing or cannot be read, or grants
-   * conflict; `proxy-stopping` after {@link stop}.
+   * @throws {MoatError} If a grant is missing or cannot be read, grants
+   * conflict or the run's settings do not fit; `proxy-stopping` after {@link stop}.
    */
   async open(request: RunRequest, owner: RunOwner): Promise<RunOpened> {
     const revoked = this.#adopt(request, owner)?.revoked ??
@@ -104,7 +114,7 @@ export class Runs {
     // Again, because others may have come and gone; from here on nothing waits
     // until the run is entered.
     const old = this.#adopt(request, owner);
-    const run = this.#enter(request, owner, grants, revoked, old);
+    const { run, served } = this.#enter(request, owner, grants, revoked, old);
     if (changes !== this.#changes) await this.#renew(run);
     const { platform } = this.#options;
     const { binding } = run;
@@ -116,7 +126,8 @@ export class Runs {
       run: request.run,
       grants: binding.grants,
     });
-    this.#prefetch(grants, run);
+    this.#prefetch(served, run);
+    if (!old) this.#options.onOpened?.(binding.grants, owner);
     return this.#describe(request, grants, run.reached.url);
   }
 
@@ -127,14 +138,16 @@ export class Runs {
     grants: readonly Grant[],
     revoked: Set<string>,
     old: Run | undefined,
-  ): Run {
+  ): { run: Run; served: readonly Grant[] } {
     const { listeners, bindings } = this.#options;
-    const binding: Binding = {
-      name: `run-${request.run}`,
-      grants: request.grants,
-      tokenDigest: request.tokenDigest,
-    };
-    const routes = this.#route(binding, grants, old?.paths);
+    const binding = bindingOf(request);
+    // A run that is resumed keeps what still fits.
+    const { routes, grants: served } = this.#route(
+      binding,
+      grants,
+      old?.paths,
+      old && ((grant, error) => this.#tellMisfit(old, grant, error)),
+    );
     const reached = listeners.reach(
       request.reach,
       (error) => void this.#lose(request.run, error),
@@ -150,8 +163,9 @@ export class Runs {
       cancelGrace: () => {},
     };
     this.#runs.set(request.run, run);
+    this.#measure();
     bindings.set(new LiveBinding(binding, routes, reached.admits));
-    return run;
+    return { run, served };
   }
 
   /** From now on the new connection keeps a run that is resumed alive. */
@@ -198,10 +212,13 @@ export class Runs {
   /** Makes a changed or revoked grant count for all runs at once. */
   async grantChanged(name: string): Promise<void> {
     this.#changes++;
-    for (const provider of this.#options.registry.all) provider.forget?.(name);
+    const { bindings, registry } = this.#options;
     const changed = [...this.#runs.values()].filter(({ binding }) =>
       binding.grants.includes(name)
     );
+    // Before what clients wait for fails: the server then asks the new binding.
+    for (const { binding } of changed) bindings.remove(binding);
+    for (const provider of registry.all) provider.forget?.(name);
     await Promise.all(changed.map(async (run) => {
       const served = await this.#renew(run);
       if (served.includes(name)) this.#tellChanged(run, name);
@@ -213,6 +230,32 @@ export class Runs {
     const fields = { binding: binding.name, grant };
     log.info("grant-changed", fields);
     audit.recordSoon("grant-changed", fields);
+  }
+
+  #tellMisfit({ binding, owner }: Run, grant: Grant, error: MoatError): void {
+    this.#options.platform.log.warn("binding-misfit", {
+      binding: binding.name,
+      grant: grant.name,
+      code: error.code,
+    });
+    owner?.notify?.(error);
+  }
+
+  /** Tells those who keep runs alive that use a grant. */
+  notify(grant: string, notice: MoatError): void {
+    for (const { binding, owner } of this.#runs.values()) {
+      if (binding.grants.includes(grant)) owner?.notify?.(notice);
+    }
+  }
+
+  /**
+   * Finds the binding of a live run.
+   *
+   * @param name Such as `run-k3f9x2ab`.
+   */
+  binding(name: string): Binding | undefined {
+    return [...this.#runs.values()].map(({ binding }) => binding)
+      .find((binding) => binding.name === name);
   }
 
   /** Binds a run anew to what the store says now; gives the grants it has. */
@@ -229,9 +272,14 @@ export class Runs {
     } while (changes !== this.#changes);
     // It may have ended meanwhile.
     if (this.#runs.get(run.request.run) !== run) return [];
-    const routes = this.#route(binding, grants, paths);
+    const { routes, grants: served } = this.#route(
+      binding,
+      grants,
+      paths,
+      (grant, error) => this.#tellMisfit(run, grant, error),
+    );
     bindings.set(new LiveBinding(binding, routes, reached.admits));
-    return grants.map(({ name }) => name);
+    return served.map(({ name }) => name);
   }
 
   /** The grants of a run that are still there and were never revoked. */
@@ -266,20 +314,34 @@ export class Runs {
     return await Promise.all(left.map((name) => store.get(name)));
   }
 
-  /** The endpoints of some grants; other paths that it was served refuse. */
+  /**
+   * The endpoints of some grants; other paths that it was served refuse. A
+   * grant that the binding does not fit is told to `onMisfit`, or thrown.
+   */
   #route(
     binding: Binding,
     grants: readonly Grant[],
     paths: Iterable<string> = [],
-  ): Map<string, EndpointHandler> {
-    const { endpoints, routes } = collectRoutes(binding);
+    onMisfit?: (grant: Grant, error: MoatError) => void,
+  ): Rights {
+    const routes = new Map<string, EndpointHandler>();
+    const served: Grant[] = [];
     for (const grant of grants) {
-      this.#provider(grant).registerEndpoints(endpoints, grant);
+      const added = collectRoutes(binding, routes);
+      try {
+        this.#provider(grant).registerEndpoints(added.endpoints, grant);
+      } catch (error) {
+        if (!onMisfit) throw error;
+        onMisfit(grant, toMoatError(error));
+        continue;
+      }
+      served.push(grant);
+      for (const [path, handler] of added.routes) routes.set(path, handler);
     }
     for (const path of paths) {
       if (!routes.has(path)) routes.set(path, () => GRANT_GONE);
     }
-    return routes;
+    return { routes, grants: served };
   }
 
   #describe(
@@ -305,6 +367,10 @@ export class Runs {
       ]),
       conflictingEnv: providers.flatMap((p) => [...p.conflictingEnv]),
       endsWhenIdle: this.#options.endsWhenIdle,
+      environment: Object.fromEntries(grants.flatMap((g) => {
+        const identity = this.#provider(g).environmentIdentity?.(g);
+        return identity === undefined ? [] : [[g.name, identity]];
+      })),
     };
   }
 
@@ -317,6 +383,9 @@ export class Runs {
     for (const grant of grants) {
       this.#provider(grant).prefetch?.(grant, run.binding).catch((thrown) => {
         const error = toMoatError(thrown);
+        // Nobody waits for it: the run has ended, or has been bound anew.
+        if (this.#runs.get(run.request.run) !== run) return;
+        if (error.code === "grant-changed") return;
         this.#options.platform.log.warn("prefetch-failed", {
           grant: grant.name,
           code: error.code,
@@ -324,6 +393,10 @@ export class Runs {
         run.owner?.notify?.(error);
       });
     }
+  }
+
+  #measure(): void {
+    this.#options.platform.metrics.gauge("runs", this.#runs.size);
   }
 
   /** Ends a run that has no listener: another program may have got its token. */
@@ -341,6 +414,7 @@ export class Runs {
     run.cancelGrace();
     bindings.remove(binding);
     this.#runs.delete(request.run);
+    this.#measure();
     run.reached.release();
     for (const provider of registry.all) {
       try {
@@ -360,6 +434,17 @@ export class Runs {
     platform.log.info("run-ended", { run: request.run });
     if (this.#runs.size === 0) this.#options.onIdle();
   }
+}
+
+function bindingOf(request: RunRequest): Binding {
+  const { run, grants, tokenDigest, settings, subject } = request;
+  return {
+    name: `run-${run}`,
+    grants,
+    tokenDigest,
+    ...(settings && { settings }),
+    subject: { ...subject, run },
+  };
 }
 
 function stopping(): MoatError {

@@ -131,7 +131,173 @@ Deno.test("open() gives a run all that its providers declare", async () => {
     ],
     conflictingEnv: ["alpha_KEY", "beta_KEY"],
     endsWhenIdle: true,
+    environment: {},
   });
+});
+
+Deno.test("open() names what grants take from the proxy's environment", async () => {
+  const registry = createRegistry([
+    provider("alpha", { environmentIdentity: ({ name }) => `key of ${name}` }),
+    provider("beta", { environmentIdentity: () => undefined }),
+  ]);
+  const bed = new Bed(undefined, { registry });
+  const { environment } = await bed.runs.open(
+    request({ grants: ["alpha", "beta"] }),
+    {},
+  );
+  assert.deepEqual(environment, { alpha: "key of alpha" });
+});
+
+Deno.test("open() gives a binding the run's settings and subject", async () => {
+  const bed = new Bed();
+  const settings = { alpha: { duration: 900 } };
+  const subject = { user: "ana", container: "web", labels: { a: "b" } };
+  await bed.runs.open(request({ settings, subject }), {});
+  const binding = bed.runs.binding(`run-${RUN}`);
+  assert.deepEqual([binding?.settings, binding?.subject], [
+    settings,
+    { ...subject, run: RUN },
+  ]);
+});
+
+Deno.test("open() names the run as subject, whatever the request says", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request({ subject: { run: "another" } }), {});
+  assert.deepEqual(bed.runs.binding(`run-${RUN}`)?.subject, { run: RUN });
+});
+
+Deno.test("binding() finds no run that has ended", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.equal(bed.runs.binding(`run-${RUN}`), undefined);
+});
+
+Deno.test("open() tells of a new run, and not of one that is resumed", async () => {
+  const opened: unknown[] = [];
+  const bed = new Bed(undefined, {
+    onOpened: (grants, owner) => opened.push([grants, owner]),
+  });
+  const [first, second] = [{}, {}];
+  await bed.runs.open(request(), first);
+  await bed.runs.open(request(), second);
+  assert.deepEqual(opened, [[["alpha"], first]]);
+});
+
+Deno.test("notify() tells the owners of the runs that use a grant", async () => {
+  const bed = new Bed();
+  const told: string[] = [];
+  const owner = (name: string) => ({
+    notify: ({ code }: MoatError) => told.push(`${name} ${code}`),
+  });
+  const runs = { one: ["alpha"], two: ["beta"], three: ["beta", "alpha"] };
+  for (const [i, [name, grants]] of Object.entries(runs).entries()) {
+    const tokenDigest = digestToken(name);
+    const run = `abcdefghi${i}`;
+    await bed.runs.open(request({ run, grants, tokenDigest }), owner(name));
+  }
+  bed.runs.notify("alpha", new MoatError("ends-soon", "x"));
+  assert.deepEqual(told, ["one ends-soon", "three ends-soon"]);
+});
+
+Deno.test("open() and close() measure how many runs there are", async () => {
+  const bed = new Bed();
+  const owner = {};
+  await bed.runs.open(request(), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual(bed.platform.measured, [
+    { name: "runs", value: 1, labels: {} },
+    { name: "runs", value: 0, labels: {} },
+  ]);
+});
+
+/** A provider that no binding fits whose grant says so. */
+function strict(name: string): Provider {
+  return provider(name, {
+    registerEndpoints(endpoints, { settings }) {
+      endpoints.get(`/${name}`, () => new Answer(200, "wide"));
+      if (settings["strict"]) throw new MoatError("misfit", "it is strict");
+      endpoints.get(`/${name}/more`, () => new Answer(200, "wide"));
+    },
+  });
+}
+
+/** Two grants, of which the first one becomes too strict for the run. */
+async function misfit() {
+  const registry = createRegistry([strict("alpha"), provider("beta")]);
+  const bed = new Bed(undefined, { registry });
+  const told: MoatError[] = [];
+  const owner = { notify: (error: MoatError) => told.push(error) };
+  const wish = request({ grants: ["alpha", "beta"] });
+  await bed.runs.open(wish, owner);
+  await bed.store.put(grant("alpha", { strict: true }));
+  await bed.runs.grantChanged("alpha");
+  return { bed, told, wish, owner };
+}
+
+Deno.test("open() refuses a run that its grant does not fit, and keeps nothing", async () => {
+  const bed = new Bed(undefined, {
+    registry: createRegistry([strict("alpha")]),
+  });
+  await bed.store.put(grant("alpha", { strict: true }));
+  await assert.rejects(bed.runs.open(request(), {}), { code: "misfit" });
+  assert.deepEqual(
+    [bed.runs.names, bed.inUse, bed.get("/alpha"), bed.events],
+    [[], [], "gone", []],
+  );
+});
+
+Deno.test("grantChanged() refuses all endpoints of a grant that a run does not fit any more", async () => {
+  const { bed } = await misfit();
+  assert.deepEqual(
+    ["/alpha", "/alpha/more", "/beta"].map((path) => bed.get(path)),
+    ["refused", "refused", "{}"],
+  );
+});
+
+Deno.test("grantChanged() tells the owner of a run that does not fit any more", async () => {
+  const { told } = await misfit();
+  assert.deepEqual(told.map(({ code }) => code), ["misfit"]);
+});
+
+Deno.test("grantChanged() logs and does not audit a change that a run does not fit", async () => {
+  const { bed } = await misfit();
+  const line = bed.platform.lines.find((l) => l.event === "binding-misfit");
+  assert.deepEqual([line?.fields, bed.events], [
+    { binding: `run-${RUN}`, grant: "alpha", code: "misfit" },
+    ["bound"],
+  ]);
+});
+
+Deno.test("open() resumes a run that does not fit any more, without that grant", async () => {
+  const { bed, wish, owner } = await misfit();
+  await bed.runs.open(wish, owner);
+  assert.deepEqual(
+    ["/alpha", "/alpha/more", "/beta"].map((path) => bed.get(path)),
+    ["refused", "refused", "{}"],
+  );
+});
+
+Deno.test("open() prepares no answer of a grant that a resumed run does not fit", async () => {
+  const prefetched: string[] = [];
+  const registry = createRegistry([{
+    ...strict("alpha"),
+    prefetch: (grant) => Promise.resolve(void prefetched.push(grant.name)),
+  }]);
+  const bed = new Bed(undefined, { registry });
+  await bed.runs.open(request(), {});
+  await bed.store.put(grant("alpha", { strict: true }));
+  await bed.runs.grantChanged("alpha");
+  await bed.runs.open(request(), {});
+  assert.deepEqual(prefetched, ["alpha"]);
+});
+
+Deno.test("grantChanged() serves a run again that fits again", async () => {
+  const { bed } = await misfit();
+  await bed.store.put(grant("alpha"));
+  await bed.runs.grantChanged("alpha");
+  assert.equal(bed.get("/alpha/more"), "wide");
 });
 
 Deno.test("open() serves the run's grants to the holder of its token", async () => {
@@ -200,7 +366,7 @@ Deno.test("open() prepares each grant's first answer", async () => {
   const registry = createRegistry([
     provider("alpha", {
       prefetch: ({ name }, binding) => {
-        prefetched.push([name, binding.name]);
+        prefetched.push([name, binding?.name]);
         return Promise.resolve();
       },
     }),
@@ -594,6 +760,7 @@ class SlowStore implements Store {
   readonly put = this.#memory.put;
   readonly delete = this.#memory.delete;
   readonly list = this.#memory.list;
+  readonly update = this.#memory.update;
 
   /** Reads at once, but tells only later what it has read. */
   async get(name: string): Promise<Grant> {

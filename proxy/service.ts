@@ -76,8 +76,14 @@ const FOREIGN_REQUEST = errorAnswer(
   "foreign-request",
   "Requests of browsers and forwarding proxies are refused",
 );
-const NOT_FOUND = errorAnswer(404, "not-found", "Nothing is served here");
-const NOT_ALLOWED = errorAnswer(
+/** There is nothing at this path. */
+export const NOT_FOUND: Answer = errorAnswer(
+  404,
+  "not-found",
+  "Nothing is served here",
+);
+/** The path takes no other method than GET. */
+export const NOT_ALLOWED: Answer = errorAnswer(
   405,
   "method-not-allowed",
   "Only GET is served here",
@@ -106,8 +112,17 @@ export function createService(bindings: BindingTable): Service {
   return service;
 }
 
-/** Refuses what no SDK sends, whoever asks. */
-function checkHygiene(head: RequestHead, peer: Peer): Answer | undefined {
+/**
+ * Refuses what no SDK sends, whoever asks.
+ *
+ * @param head The request.
+ * @param peer Where it came from and arrived.
+ * @returns The refusal, if it is one.
+ */
+export function checkHygiene(
+  head: RequestHead,
+  peer: Peer,
+): Answer | undefined {
   if (!isPlainTarget(head.target)) return BAD_TARGET;
   if (!isOurHost(head.host, peer)) return FOREIGN_HOST;
   for (const [name] of head.headers) {

@@ -13,6 +13,8 @@ import { digestToken, mintToken } from "$core/binding.ts";
 import { systemClock } from "$core/clock.ts";
 import { ControlClient, type RunOpened } from "$core/control.ts";
 import { findPaths } from "$core/paths.ts";
+import { benchAnywhere } from "./bench_anywhere.ts";
+import { benchCache } from "./bench_cache.ts";
 import { buildMoat, compile } from "./build.ts";
 import { findDenort } from "./denort.ts";
 import { must, runScript, ScriptError } from "./process.ts";
@@ -433,6 +435,39 @@ async function benchHelper(home: Home, directory: string): Promise<void> {
   );
 }
 
+/** As an SDK on the host calls it, with the session cached by the proxy. */
+async function benchCredentialProcess(home: Home): Promise<void> {
+  await using proxy = startProxy(home);
+  await proxy.url;
+  const { moat, env } = home;
+  const ask = [moat, "credential-process", "aws"];
+  await must(ask, { env });
+  const ratios: number[] = [];
+  for (let i = 0; i < 25; i++) {
+    const startedAt = performance.now();
+    await must([moat, "--version"]);
+    const versionMs = performance.now() - startedAt;
+    await must(ask, { env });
+    const askMs = performance.now() - startedAt - versionMs;
+    ratios.push(askMs / versionMs);
+  }
+  report("credential-process by a proxy / --version", ratios, "at most", 2);
+}
+
+async function benchEngine(): Promise<void> {
+  const { lookUpNs, burstCalls } = await benchCache();
+  const lookUps = lookUpNs.map((ns) => ns / 1000);
+  report("cached session look-up", lookUps, "at most", 5, " µs");
+  const burst = "calls of 10,000 first requests over 100 keys";
+  report(burst, [burstCalls], "at most", 100);
+  const samples = await benchAnywhere(["P-256", "RSA-2048"]);
+  const limits = { "P-256": 3, "RSA-2048": 8 };
+  for (const [kind, limit] of Object.entries(limits)) {
+    const what = `Roles Anywhere: key to signature, ${kind}`;
+    report(what, samples[kind] ?? [], "at most", limit, " ms");
+  }
+}
+
 async function compileSource(
   directory: string,
   name: string,
@@ -456,7 +491,9 @@ await runScript(async () => {
     const echo = await compileSource(directory, "echo", ECHO);
     await using sts = new CountingSts();
     const home = await makeHome(moat, directory, sts);
+    await benchEngine();
     await benchStart(moat, empty);
+    await benchCredentialProcess(home);
     await benchFirst(home);
     await benchHelper(home, directory);
     await benchBurst(home, sts);

@@ -119,7 +119,8 @@ function crossesProviders(file: string, target: string): boolean {
   const [from, own] = file.split("/");
   const [to, other] = target.split("/");
   if (from !== "providers" || to !== "providers") return false;
-  return file !== "providers/mod.ts" && own !== other;
+  const isList = /^providers\/(mod|commands)\.ts$/.test(file);
+  return !isList && own !== other;
 }
 
 function checkMachine(file: string, code: string): string[] {

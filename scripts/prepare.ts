@@ -1,7 +1,7 @@
 /**
  * Gets what the tests need and a machine may lack: an independent AWS
- * simulator with its clients in a virtual environment, and, on CI machines
- * only, system packages.
+ * simulator with its clients in a virtual environment, AWS clients in other
+ * languages, and, on CI machines only, system packages.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import {
   run,
   ScriptError,
 } from "./process.ts";
+import { INSTALLED_LANGUAGES, installSdkClients } from "./sdk_clients.ts";
 
 /** Where the virtual environment is; `tests/support/moto.ts` looks there. */
 export const VENV: string = join(ROOT, ".cache/venv");
@@ -27,13 +28,14 @@ const PYTHON_PACKAGES = [
   "awscli==1.45.11",
 ];
 
-/** Debian packages: container engines, AWS helper back ends, keyring, load. */
+/** Debian packages: container engines, AWS helper back ends, keyring, load, AWS clients. */
 const SYSTEM_PACKAGES = [
   ..."podman runc netavark aardvark-dns iptables nftables conmon".split(" "),
   ..."docker.io iproute2 util-linux procps ca-certificates git".split(" "),
   ..."busybox-static bash socat curl wget netcat-openbsd strace".split(" "),
   ..."python3 python3-venv dbus gnome-keyring libsecret-tools".split(" "),
   ..."nginx-light wrk openssl".split(" "),
+  ..."faketime ruby-aws-sdk-core default-jdk-headless maven".split(" "),
 ];
 
 /** Makes a package's daemon stay off: only what a test starts may run. */
@@ -66,7 +68,15 @@ export async function prepare(): Promise<void> {
   if (Deno.env.get("CI") === "true") {
     await attempt("install system packages", installSystemPackages);
   }
-  await attempt("prepare .cache/venv", makeVenv);
+  await Promise.all([
+    attempt("prepare .cache/venv", makeVenv),
+    ...INSTALLED_LANGUAGES.map((language) =>
+      attempt(
+        `prepare .cache/sdk_clients/${language}`,
+        () => installSdkClients(language),
+      )
+    ),
+  ]);
 }
 
 async function attempt(what: string, work: () => Promise<void>): Promise<void> {

@@ -6,6 +6,7 @@ import { CORE_COMMANDS } from "$core/cli/commands/mod.ts";
 import type { Flag } from "$core/provider.ts";
 import { createRegistry } from "$core/provider.ts";
 import { PROVIDERS } from "$providers/mod.ts";
+import { PROVIDER_COMMANDS } from "$providers/commands.ts";
 import { PROXY_COMMANDS } from "$proxy/commands/mod.ts";
 import { describeCommit } from "../scripts/build.ts";
 import { ROOT } from "../scripts/process.ts";
@@ -16,7 +17,11 @@ import { moatReason, runMoat } from "./support/moat.ts";
 import { isThere } from "./support/run.ts";
 import { assertRefused, type Refusal, Terminal } from "./support/terminal.ts";
 
-const COMMANDS: readonly Command[] = [...CORE_COMMANDS, ...PROXY_COMMANDS];
+const COMMANDS: readonly Command[] = [
+  ...CORE_COMMANDS,
+  ...PROXY_COMMANDS,
+  ...PROVIDER_COMMANDS,
+];
 
 const test = (name: string, fn: (terminal: Terminal) => Promise<void>) =>
   testUnless(moatReason(), `moat: ${name}`, async () => {

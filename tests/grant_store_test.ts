@@ -105,7 +105,7 @@ for (const [name, [how, error]] of Object.entries(DAMAGES)) {
     await damage(terminal, line);
     const list = await terminal.json("moat grant list --json");
     assert.deepEqual(
-      [list[0], list[1].name, list[1].settings.role],
+      [list[0], list[1].name, list[1].settings.roles[0]],
       [{ name: "aws:a", error: "grant-damaged" }, "aws:b", ROLE],
     );
   });

@@ -421,7 +421,7 @@ tlsTest(
       AWS_ENDPOINT_URL_STS: url,
     });
     const { settings } = await terminal.json("moat grant show aws --json");
-    assert.equal(settings.source.caBundle, terminal.workspace.path("ca.pem"));
+    assert.equal(settings.caBundle, terminal.workspace.path("ca.pem"));
   },
 );
 

@@ -79,7 +79,7 @@ async function dispatch(
   const { createContext } = await import("./context.ts");
   const context = await createContext(program, output);
   const providers = context.registry.all;
-  const named = namedProvider(providers, rest);
+  const named = takesProvider(command) ? namedProvider(providers, rest) : [];
   const flags = flagsOf(command, [...named, ...providers]);
   const args = parseArguments(command, [...flags, HELP_FLAG], rest);
   if (args.flags["help"]) {
@@ -96,6 +96,11 @@ async function dispatch(
   return status;
 }
 
+/** Whether its first operand is a provider. */
+function takesProvider({ providerFlags }: Command): boolean {
+  return providerFlags !== undefined && providerFlags !== "bindingFlags";
+}
+
 /** The provider that the first word names, if it does: its flags come first. */
 function namedProvider(
   providers: readonly Provider[],
@@ -110,15 +115,16 @@ async function checkRoots({ roots }: Paths): Promise<void> {
   for (const root of roots) await checkPrivateDir(root);
 }
 
-/** A command's own flags and those that providers declare for it; the first of a name counts. */
+/** A command's own flags and those that providers declare for it; its own count, then the first of a name. */
 function flagsOf(command: Command, providers: readonly Provider[]): Flag[] {
   const { providerFlags } = command;
   if (!providerFlags) return [...command.flags];
-  const more = providers.flatMap((p) => p[providerFlags] ?? []);
-  const names = new Set<string>();
-  return [...more, ...command.flags].filter((flag) =>
-    !names.has(flag.name) && names.add(flag.name)
-  );
+  const names = new Set(command.flags.map((flag) => flag.name));
+  const more = providers.flatMap((p) => p[providerFlags] ?? [])
+    .filter(({ name }) => !names.has(name) && names.add(name));
+  return takesProvider(command)
+    ? [...more, ...command.flags]
+    : [...command.flags, ...more];
 }
 
 /** Refuses a flag that belongs to another provider than the one named. */
@@ -128,7 +134,7 @@ function checkProviderFlags(
   args: Arguments,
 ): void {
   const { providerFlags } = command;
-  if (!providerFlags) return;
+  if (!providerFlags || !takesProvider(command)) return;
   const provider = registry.get(args.operands[0] ?? "");
   const known = [...command.flags, ...provider[providerFlags] ?? []];
   for (const name of Object.keys(args.flags)) {

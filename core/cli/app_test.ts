@@ -436,6 +436,72 @@ Deno.test("runProgram() shows all providers' flags without a name", async () => 
   assert(out.includes("--only-alpha TEXT") && out.includes("--only-beta"), out);
 });
 
+/** A command that takes all providers' binding flags, and prints what it got. */
+const BIND = command(
+  "bind",
+  ({ output }, { flags }) => {
+    output.text(JSON.stringify(flags));
+    return Promise.resolve(0);
+  },
+  {
+    providerFlags: "bindingFlags",
+    takesCommand: true,
+    flags: [{ name: "grant", value: "NAME", summary: "A", repeatable: true }],
+  },
+);
+
+const BINDING_PROVIDERS: readonly Provider[] = [
+  {
+    ...headerProvider({ name: "alpha" }),
+    bindingFlags: [
+      { name: "grant", summary: "Not to be seen" },
+      { name: "length", value: "TEXT", summary: "Alpha's length" },
+    ],
+  },
+  {
+    ...headerProvider({ name: "beta" }),
+    bindingFlags: [
+      { name: "length", summary: "Beta's switch" },
+      { name: "colour", value: "TEXT", summary: "Beta's colour" },
+    ],
+  },
+];
+
+const bind = (...argv: string[]) =>
+  moat(["bind", ...argv], undefined, {
+    commands: [BIND],
+    env: { MOAT_HOME: "/nonexistent" },
+    loadProviders: () => Promise.resolve(BINDING_PROVIDERS.map((p) => () => p)),
+  });
+
+Deno.test("runProgram() takes the binding flags of all providers", async () => {
+  const { out } = await bind(
+    ...["--grant", "beta", "--length", "x", "--colour=red", "--", "a"],
+  );
+  assert.deepEqual(JSON.parse(out), {
+    grant: ["beta"],
+    length: "x",
+    colour: "red",
+  });
+});
+
+Deno.test("runProgram() refuses a binding flag of no provider", async () => {
+  const { status, err } = await bind("--colur", "x", "--", "a");
+  assert.equal(status, 125);
+  assert.match(err, /\nhint: did you mean --colour\?\n$/);
+});
+
+for (const grant of [[], ["--grant", "beta"], ["beta"]]) {
+  Deno.test(`runProgram() helps with all binding flags for "bind ${grant.join(" ")}"`, async () => {
+    const { out } = await bind(...grant, "--help");
+    assert.match(
+      out,
+      /--grant NAME +A .*\n +--length TEXT +Alpha.*\n +--colour TEXT +Beta/,
+    );
+    assert(!out.includes("Not to be seen"), out);
+  });
+}
+
 Deno.test("runProgram() refuses two providers of one name", async () => {
   const twice = PROVIDERS.flatMap((p) => [() => p, () => p]);
   const { status, err } = await moat(["grant", "list"], undefined, {

@@ -9,6 +9,7 @@ import type { Platform } from "../platform.ts";
 import type { Flag, FlagValues, ProviderRegistry } from "../provider.ts";
 import type { Store } from "../store/store.ts";
 import type { ForwardingLog } from "../log.ts";
+import type { ForwardingMetrics } from "../metrics.ts";
 import type { Output, Streams } from "./output.ts";
 
 /** A parsed command line. */
@@ -29,7 +30,9 @@ export interface CommandContext {
   readonly streams: Streams;
   /** Silent until a command directs it. */
   readonly log: ForwardingLog;
-  /** Clock, environment, paths, log. */
+  /** Kept nowhere until a command directs them. */
+  readonly metrics: ForwardingMetrics;
+  /** Clock, environment, paths, log, metrics. */
   readonly platform: Platform;
   /** All providers. */
   readonly registry: ProviderRegistry;
@@ -59,8 +62,11 @@ export interface Command {
   readonly flags: readonly Flag[];
   /** How many operands it takes at least and at most. Default: none. */
   readonly operands?: readonly [min: number, max: number];
-  /** Adds the flags that the provider in the first operand declares. */
-  readonly providerFlags?: "grantFlags" | "simulateFlags";
+  /**
+   * Adds the flags that providers declare: of the provider in the first
+   * operand, or all `bindingFlags`, because then grants name the providers.
+   */
+  readonly providerFlags?: "grantFlags" | "simulateFlags" | "bindingFlags";
   /** Shows the providers' own examples of `moat grant`. Default: false. */
   readonly showsGrantExamples?: boolean;
   /** Whether a command follows `--`; then its failures exit with 125. */

@@ -7,6 +7,7 @@
 import { createAuditLog } from "../audit.ts";
 import { systemClock } from "../clock.ts";
 import { ForwardingLog } from "../log.ts";
+import { ForwardingMetrics } from "../metrics.ts";
 import { findPaths } from "../paths.ts";
 import type { Platform } from "../platform.ts";
 import { createRegistry, type ProviderFactory } from "../provider.ts";
@@ -44,6 +45,7 @@ export async function createContext(
   const { env, streams, setVariable } = wiring;
   const paths = lazily(() => findPaths(env));
   const log = new ForwardingLog();
+  const metrics = new ForwardingMetrics();
   const audit = createAuditLog(paths, systemClock, {
     onFailure: ({ code, message }) =>
       log.error("audit-failed", { code, message }),
@@ -54,6 +56,7 @@ export async function createContext(
     setVariable,
     paths,
     log,
+    metrics,
     audit,
   };
   const factories = await wiring.loadProviders();
@@ -64,6 +67,7 @@ export async function createContext(
     streams,
     platform,
     log,
+    metrics,
     audit,
     registry: createRegistry(factories.map((factory) => factory(platform))),
     get store() {

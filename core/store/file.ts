@@ -22,11 +22,7 @@ import { type Grant, parseGrantName } from "../grant.ts";
 import type { Paths } from "../paths.ts";
 import { openGrant, sealGrant } from "./envelope.ts";
 import type { KeyProvider } from "./key.ts";
-import {
-  grantNotFound,
-  type StoredGrant,
-  type UpdatableStore,
-} from "./store.ts";
+import { grantNotFound, type Store, type StoredGrant } from "./store.ts";
 
 const SUFFIX = ".grant";
 
@@ -42,7 +38,7 @@ export function createFileStore(
   paths: Paths,
   keys: KeyProvider,
   clock: Clock,
-): UpdatableStore {
+): Store {
   return new FileStore(paths, keys, clock);
 }
 
@@ -70,7 +66,7 @@ function grantOfFile(directory: string, fileName: string): string | undefined {
   }
 }
 
-class FileStore implements UpdatableStore {
+class FileStore implements Store {
   readonly #directory: string;
   readonly #lock: string;
   readonly #keys: KeyProvider;

@@ -19,7 +19,7 @@ import { type Grant, grantName, type JsonObject } from "../grant.ts";
 import { Secret } from "../secret.ts";
 import { createFileStore, grantFile } from "./file.ts";
 import { createKeyProvider, type KeyProvider } from "./key.ts";
-import type { UpdatableStore } from "./store.ts";
+import type { Store } from "./store.ts";
 
 storeContract("createFileStore()", async (use) => {
   await using home = await tempHome();
@@ -31,7 +31,7 @@ function keysIn({ paths }: TempHome): KeyProvider {
   return createKeyProvider({ paths, clock: systemClock, env });
 }
 
-function storeIn(home: TempHome): UpdatableStore {
+function storeIn(home: TempHome): Store {
   return createFileStore(home.paths, keysIn(home), systemClock);
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { type Grant, parseGrantName } from "../grant.ts";
-import { grantNotFound, type UpdatableStore } from "./store.ts";
+import { grantNotFound, type Store } from "./store.ts";
 
 /**
  * Makes an empty store, or one that holds some grants.
@@ -13,9 +13,7 @@ import { grantNotFound, type UpdatableStore } from "./store.ts";
  * @param grants What it holds at first.
  * @returns The store; it never fails for want of a key or a disk.
  */
-export function createMemoryStore(
-  grants: readonly Grant[] = [],
-): UpdatableStore {
+export function createMemoryStore(grants: readonly Grant[] = []): Store {
   const byName = new Map(grants.map((grant) => [grant.name, grant]));
   const find = (name: string) => {
     const grant = byName.get(parseGrantName(name).name);

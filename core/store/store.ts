@@ -35,10 +35,6 @@ export interface Store {
   delete(name: string): Promise<boolean>;
   /** All grants, by name; a damaged one does not hide the others. */
   list(): Promise<readonly StoredGrant[]>;
-}
-
-/** A store that can also change a grant without losing another writer's change. */
-export interface UpdatableStore extends Store {
   /**
    * Reads a grant, changes it and writes it back, with no writer in between.
    *

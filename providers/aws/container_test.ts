@@ -1,23 +1,19 @@
 import assert from "node:assert/strict";
 import { parseKnownFiles } from "@smithy/shared-ini-file-loader";
+import { awsSettings, awsSource } from "../../tests/support/aws_grant.ts";
 import { run } from "../../tests/support/run.ts";
 import { Workspace } from "../../tests/support/workspace.ts";
 import { CONFLICTING_ENV, containerEnv, containerMounts } from "./container.ts";
-import type { AwsSettings } from "./settings.ts";
 
-const SETTINGS: AwsSettings = {
-  role: "arn:aws:iam::123456789012:role/Deploy",
-  region: "eu-central-1",
-  durationSeconds: 900,
+const SETTINGS = awsSettings({
   externalId: "the-external-id",
-  source: {
-    kind: "profile",
+  source: awsSource({
     profile: "the-profile",
     configFile: "/home/ana/.aws/config",
     credentialsFile: "/home/ana/.aws/credentials",
-    stsEndpoint: "http://sts.internal",
-  },
-};
+  }),
+  stsEndpoint: "http://sts.internal",
+});
 
 const CONTAINER = {
   endpointUrl: "http://moat-proxy:19080",

@@ -1,18 +1,41 @@
 /**
- * What STS, the SDK's providers and the network can answer, as values with a
- * code from a closed list and a hint.
+ * What STS, Roles Anywhere, the SDK's providers and the network can answer, as
+ * values with a code from a closed list and a hint. The tables are in
+ * `failures.ts`; here is what applies them.
+ *
+ * **Security:** whatever was thrown, the error that comes out holds no control
+ * character, no text of a source's program or of a foreign server, and of an
+ * AWS service's own words only a short first line without anything that looks
+ * like a secret.
  *
  * @module
  */
 
 import { MoatError, toMoatError } from "$core/errors.ts";
-import type { AwsSettings } from "./settings.ts";
+import {
+  failure,
+  type FailureContext,
+  FAILURES,
+  type Kind,
+  type Rule,
+  RULES,
+  type Seen,
+  type Service,
+} from "./failures.ts";
+import {
+  type AwsSettings,
+  describeAction,
+  type SourceKind,
+} from "./settings.ts";
 
-/** What the helper script prints when a source of ours would be moat itself. */
-export const SELF_SOURCE_MARK = "moat would be its own source";
+export type { FailureCode, FailureContext } from "./failures.ts";
+export { failure, SELF_SOURCE_MARK } from "./failures.ts";
 
 /** An answer that moat does not read: a redirect, or far too long. */
 export class RefusedAnswer extends Error {
+  /** Shows through where the SDK wraps the text of an error. */
+  override readonly name = "RefusedAnswer";
+
   /**
    * Names the fault.
    *
@@ -36,56 +59,34 @@ export function hideSecrets(
   secrets: readonly (string | undefined)[],
 ): unknown {
   if (!(error instanceof Error) || error instanceof MoatError) return error;
-  for (const secret of secrets) {
-    if (!secret) continue;
+  const forms = secrets.flatMap((secret) =>
+    secret ? [secret, formEncoded(secret)] : []
+  );
+  for (const form of forms) {
     for (const part of ["name", "message", "stack"] as const) {
-      const text = error[part];
-      if (!text?.includes(secret)) continue;
-      error[part] = text.replaceAll(secret, "[redacted]");
+      const text: unknown = error[part];
+      if (typeof text !== "string" || !text.includes(form)) continue;
+      const value = text.replaceAll(form, "[redacted]");
+      // A DOMException has them on its prototype, for reading only.
+      Object.defineProperty(error, part, { value, configurable: true });
     }
   }
   return error;
 }
 
-/** Failures that the same call will meet again soon: they back off longer. */
-const HARD = new Set([
-  "access-denied",
-  "duration-too-long",
-  "no-source",
-  "source-expired",
-  "source-is-moat",
-  "source-rejected",
-  "region-disabled",
-  "sts-refused",
-]);
-
-/** What a client is told: it must not learn about the host behind the code. */
-const CLIENT_SENTENCES = new Map(Object.entries({
-  "access-denied": "STS denied the role to this grant",
-  "clock-skew": "The host's clock differs too much from AWS's",
-  "duration-too-long": "The role does not allow sessions of this length",
-  "no-source": "The host has no source credentials for this grant",
-  "region-disabled": "STS is not enabled in the grant's region",
-  "source-expired": "The host's source credentials have expired",
-  "source-is-moat": "The grant's source is moat itself",
-  "source-rejected": "STS does not accept the host's source credentials",
-  "source-timeout": "The host's source credentials did not come in time",
-  "sts-garbage": "STS answered something that is no session",
-  "sts-refused": "STS refused the request",
-  "sts-throttled": "STS asks to slow down",
-  "sts-timeout": "STS did not answer in time",
-  "sts-unavailable": "STS is unavailable",
-  "sts-unreachable": "STS cannot be reached from the host",
-}));
+/** As STS got it in a request's body. */
+function formEncoded(secret: string): string {
+  return new URLSearchParams([["", secret]]).toString().slice(1);
+}
 
 /**
  * Tells hard failures (denied, role gone) from soft ones (network, throttle).
  *
  * @param error What {@link mapAwsError} made.
- * @returns Whether an early retry is useless.
+ * @returns Whether an early retry is useless; false for a code of others.
  */
-export function isHardFailure(error: MoatError): boolean {
-  return HARD.has(error.code);
+export function isHardFailure({ code }: MoatError): boolean {
+  return isFailureCode(code) && FAILURES[code].isHard;
 }
 
 /**
@@ -94,23 +95,27 @@ export function isHardFailure(error: MoatError): boolean {
  * @param error What {@link mapAwsError} made.
  * @returns One sentence.
  */
-export function clientSentence(error: MoatError): string {
-  return CLIENT_SENTENCES.get(error.code) ?? "moat failed to obtain a session";
+export function clientSentence({ code }: MoatError): string {
+  return isFailureCode(code)
+    ? FAILURES[code].client
+    : "moat failed to obtain a session";
 }
 
-const TIMEOUT_HINT =
-  "check the network, HTTPS_PROXY and the region, then try again";
+function isFailureCode(code: string): code is keyof typeof FAILURES {
+  return Object.hasOwn(FAILURES, code);
+}
 
 /**
  * The error of a call that nobody waits for any longer.
  *
+ * @param service Who was asked. Default: STS.
  * @returns A soft failure.
  */
-export function stsTimeout(): MoatError {
-  return new MoatError(
+export function stsTimeout(service: Service = "STS"): MoatError {
+  return failure(
     "sts-timeout",
-    "Cannot obtain a session: STS did not answer in time",
-    { hint: TIMEOUT_HINT },
+    `Cannot obtain a session: ${service} did not answer in time`,
+    { hint: "check the network, HTTPS_PROXY and the region, then try again" },
   );
 }
 
@@ -121,11 +126,13 @@ export function stsTimeout(): MoatError {
  * @returns A soft failure.
  */
 export function sourceTimeout(settings: AwsSettings): MoatError {
-  return new MoatError(
+  return failure(
     "source-timeout",
-    `Cannot assume ${settings.role}: the source credentials did not come in time (${
-      printable(tried(settings))
-    })`,
+    printable(
+      `Cannot ${
+        describeAction(settings)
+      }: the source credentials did not come in time (${tried(settings)})`,
+    ),
     {
       hint:
         "if the profile has a credential_process, run it by hand: it may wait for input",
@@ -133,288 +140,244 @@ export function sourceTimeout(settings: AwsSettings): MoatError {
   );
 }
 
-const NO_STS =
-  "check that AWS_ENDPOINT_URL_STS names an STS, and that no login page is in the way";
-
-function stsName({ source, region }: AwsSettings): string {
-  return source.stsEndpoint ?? `STS in ${region}`;
-}
-
 /**
- * Maps anything thrown by the SDK while STS was called.
- *
- * The message quotes STS's own sentence (it names ARNs, never keys), shortened
- * and with control characters removed. Errors of source providers are not
- * quoted, because they may hold the output of a program.
+ * Maps anything thrown while a source, STS or Roles Anywhere was asked.
  *
  * @param error What was caught.
- * @param settings The grant's settings, for the hint.
- * @param action What failed. Default: `assume ROLE`.
- * @returns The error to show.
+ * @param context What was going on, for the words.
+ * @returns The error to show; one of moat's own as it is, and `internal` for
+ * what no rule knows.
  */
 export function mapAwsError(
   error: unknown,
-  settings: AwsSettings,
-  action = `assume ${settings.role}`,
+  context: FailureContext,
 ): MoatError {
   if (error instanceof MoatError) return error;
-  const { name, message } = describe(error);
-  const fail: Fail = (code, found, hint) =>
-    new MoatError(code, `Cannot ${action}: ${printable(found)}`, {
-      hint: printable(hint),
-      cause: error,
-    });
-  if (error instanceof RefusedAnswer) {
-    return fail("sts-garbage", `${stsName(settings)} ${error.fault}`, NO_STS);
-  }
-  const quoted = quote(name, message);
-  const login = loginHint(settings);
-
-  if (message.includes(SELF_SOURCE_MARK)) {
-    return fail(
-      "source-is-moat",
-      "the source of this grant is moat itself",
-      "give --aws-profile PROFILE of credentials that moat did not hand out",
-    );
-  }
-  if (isTimeout(name)) {
-    const found = `${stsName(settings)} did not answer in time`;
-    return fail("sts-timeout", found, TIMEOUT_HINT);
-  }
-  if (isClockSkew(name, message)) {
-    return fail(
-      "clock-skew",
-      quoted,
-      "set this machine's clock, such as by NTP",
-    );
-  }
-  if (/ExpiredToken|TokenRefreshRequired/.test(name) || isExpired(message)) {
-    return fail("source-expired", "the source credentials have expired", login);
-  }
-  if (/CredentialsProviderError|ProviderError/.test(name)) {
-    return noSource(message, settings, fail);
-  }
-  switch (name) {
-    case "AccessDenied":
-    case "AccessDeniedException":
-      return fail(
-        "access-denied",
-        quoted,
-        "check that the role exists, that its trust policy names this identity and this --external-id (if any), and that the identity's own policy allows sts:AssumeRole on the role",
-      );
-    case "InvalidClientTokenId":
-    case "UnrecognizedClientException":
-    case "InvalidAccessKeyId":
-    case "InvalidToken":
-    case "SignatureDoesNotMatch":
-    case "IncompleteSignature":
-      if (message.includes("scoped to")) break;
-      return fail(
-        "source-rejected",
-        quoted,
-        `check that the source's access key is active and complete; ${login}`,
-      );
-    case "RegionDisabledException":
-      return fail(
-        "region-disabled",
-        quoted,
-        "enable STS in that region, or grant again with --region us-east-1",
-      );
-    case "Throttling":
-    case "ThrottlingException":
-    case "TooManyRequestsException":
-      return throttled(fail, quoted);
-    case "ValidationError":
-      if (message.includes("DurationSeconds exceeds")) {
-        return fail(
-          "duration-too-long",
-          quoted,
-          "grant again with a shorter --session-duration; the role's maximum can be raised, the hour of a role assumed by a role cannot",
-        );
-      }
-  }
-  if (message.includes("scoped to")) {
-    return fail(
-      "sts-refused",
-      quoted,
-      "grant again with the --region that the endpoint serves",
-    );
-  }
-  return mapTransport(error, fail, quoted, settings);
-}
-
-function mapTransport(
-  error: unknown,
-  fail: Fail,
-  quoted: string,
-  settings: AwsSettings,
-): MoatError {
-  const { name, message } = describe(error);
-  const status = httpStatus(error);
-  const where = stsName(settings);
-  if (status === 429) return throttled(fail, quoted);
-  if (status !== undefined && status >= 500) {
-    return fail(
-      "sts-unavailable",
-      `${where} answered ${status}`,
-      "try again; see https://health.aws.amazon.com",
-    );
-  }
-  if (message.includes("error reading a body")) {
-    return fail(
-      "sts-unreachable",
-      `${where} broke off in the middle of its answer`,
-      "check the network and HTTPS_PROXY, then try again",
-    );
-  }
-  if (status !== undefined && !isServiceError(error)) {
-    return fail(
-      "sts-garbage",
-      `${where} answered ${status} with something that is not STS's XML`,
-      NO_STS,
-    );
-  }
-  if (/certificate/i.test(message)) {
-    return fail(
-      "sts-unreachable",
-      `the TLS certificate of ${where} is not one that this host trusts`,
-      "grant again with AWS_CA_BUNDLE naming a PEM file with the CA's certificate",
-    );
-  }
-  if (isFileError(error)) return noSource(message, settings, fail);
-  if (error instanceof TypeError || isNetworkError(error)) {
-    return fail(
-      "sts-unreachable",
-      `${where} cannot be reached`,
-      "check the network, HTTPS_PROXY, AWS_CA_BUNDLE, and AWS_ENDPOINT_URL_STS if it is set",
-    );
-  }
-  if (error instanceof SyntaxError || name === "Error") {
-    return fail(
-      "sts-garbage",
-      `${where} answered something that is not STS's XML`,
-      NO_STS,
-    );
-  }
-  if (!isServiceError(error)) return toMoatError(error);
-  return fail("sts-refused", quoted, "see STS's message above");
-}
-
-/** Makes an error with a code, what was found, and a hint. */
-type Fail = (code: string, found: string, hint: string) => MoatError;
-
-function throttled(fail: Fail, quoted: string): MoatError {
-  return fail("sts-throttled", quoted, "wait a moment, then try again");
-}
-
-/** An error that STS itself wrote; one without its XML is named by the SDK. */
-function isServiceError(error: unknown): boolean {
-  return error instanceof Error && "$fault" in error &&
-    error.message !== "Unknown";
-}
-
-/** Why a profile gave nothing, in words that quote no program's output. */
-const PROFILE_FAULTS: readonly [RegExp, fault: string, hint: string][] = [
-  [
-    /^Command failed|credential_process returned/,
-    "its credential_process failed",
-    "run the profile's credential_process by hand to see why",
-  ],
-  [
-    /multi-factor authentication/,
-    "it asks for an MFA code, which moat cannot give",
-    "give --aws-profile PROFILE that needs no code",
-  ],
-];
-
-function noSource(
-  message: string,
-  settings: AwsSettings,
-  fail: Fail,
-): MoatError {
-  const [, fault, hint] = PROFILE_FAULTS.find(([p]) => p.test(message)) ?? [];
-  const why = fault ? `; ${fault}` : "";
-  return fail(
-    "no-source",
-    `found no usable source credentials (${tried(settings)}${why})`,
-    hint ?? loginHint(settings),
+  const seen = look(error);
+  const rule = findRule(seen, context);
+  if (!rule) return unexpected(error);
+  const { settings, action = describeAction(settings) } = context;
+  const words = wordsFor(seen, context);
+  return failure(
+    rule.code,
+    printable(`Cannot ${action}: ${fill(rule.found, words)}`),
+    { hint: printable(fill(rule.hint, words)), cause: error },
   );
 }
 
-function tried({ source }: AwsSettings): string {
-  const { kind, profile = "default", configFile, credentialsFile } = source;
-  const files = `profile "${profile}" in ${credentialsFile} and ${configFile}`;
-  if (kind === "profile") return `tried ${files}`;
-  return `tried the environment, ${files}, a web identity token, the container endpoint, instance metadata`;
-}
-
-function loginHint(settings: AwsSettings): string {
-  const { profile } = settings.source;
-  return profile
-    ? `aws sso login --profile ${profile}, or aws configure --profile ${profile}`
-    : "aws sso login, aws configure, or give --aws-profile PROFILE";
-}
-
-function describe(error: unknown): { name: string; message: string } {
-  if (!(error instanceof Error)) return { name: "Error", message: "" };
-  // The SDK's wrapper around each provider of a chain keeps the last one.
-  return { name: error.name, message: error.message };
+/** `internal` shows the error's name, so one that is no word is left out. */
+function unexpected(error: unknown): MoatError {
+  const isWord = !(error instanceof Error) ||
+    /^[A-Za-z]{1,40}$/.test(text(error.name));
+  return toMoatError(isWord ? error : new Error("", { cause: error }));
 }
 
 /**
- * STS's own words, safe for a terminal and a log line. Only the first line:
- * below it STS may list the request as signed, the source's token included.
+ * Finds the rule that {@link mapAwsError} applies.
+ *
+ * @param seen What {@link look} saw.
+ * @param context What was going on.
+ * @returns The first rule that holds; undefined if none does.
  */
-function quote(name: string, message: string): string {
-  const [line = ""] = message.trim().split(/[\r\n]/);
-  const text = shorten(printable(line).replace(/\.$/, ""), 300);
-  const who = `STS answered ${shorten(printable(name), 64)}`;
-  return text ? `${who}: ${text}` : who;
+export function findRule(
+  { kind, name, message, status }: Seen,
+  { settings, service }: FailureContext,
+): Rule | undefined {
+  const bareName = name.replace(/Exception$/, "");
+  const during = service ?? "source";
+  return RULES.find((rule) =>
+    (!rule.kind || rule.kind === kind) &&
+    (!rule.during || rule.during === during) &&
+    (!rule.name || rule.name.test(bareName)) &&
+    (!rule.message || rule.message.test(message)) &&
+    (!rule.status || rule.status.test(String(status))) &&
+    (!rule.settings || rule.settings(settings))
+  );
 }
 
-function shorten(text: string, length: number): string {
-  return text.length > length ? text.slice(0, length) + "…" : text;
+/**
+ * Looks at what was thrown; nothing in it is trusted to have its usual type.
+ *
+ * @param error Anything.
+ * @returns What rules look at.
+ */
+export function look(error: unknown): Seen {
+  const { name, message, statusCode, $metadata } = asErrorLike(error);
+  const seen = {
+    name: text(name),
+    // The SDK adds advice to the message of an error that goes through it.
+    message: error instanceof RefusedAnswer ? error.fault : text(message),
+    status: number($metadata?.httpStatusCode) || number(statusCode),
+  };
+  return { ...seen, kind: kindOf(error, seen) };
+}
+
+/** The members of the SDK's and of Node's errors, none of them for sure. */
+interface ErrorLike {
+  name?: unknown;
+  message?: unknown;
+  code?: unknown;
+  statusCode?: unknown;
+  $fault?: unknown;
+  $metadata?: { httpStatusCode?: unknown } | null;
+}
+
+function asErrorLike(error: unknown): ErrorLike {
+  return error instanceof Error ? error as ErrorLike : {};
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+function number(value: unknown): number {
+  return typeof value === "number" ? value : 0;
+}
+
+/** Of files; all other codes that begin with E are the network's. */
+const FILE_ERROR = /^(ENOENT|EACCES|EPERM|EISDIR|ENOTDIR|ELOOP|ENAMETOOLONG)$/;
+
+/** How `fetch` begins when there is no connection. */
+const FETCH_ERROR =
+  /^(error sending|error reading|error decoding|NetworkError)/;
+
+function kindOf(
+  error: unknown,
+  { name, message, status }: Omit<Seen, "kind">,
+): Kind {
+  const { code, $fault, $metadata } = asErrorLike(error);
+  if (!(error instanceof Error)) return "other";
+  if (error instanceof RefusedAnswer) return "refused";
+  if (name === "TimeoutError" || name === "AbortError") return "timeout";
+  if (/ProviderError$|V1FallbackError$/.test(name)) return "provider";
+  // What STS sent without its XML gets this name from the SDK.
+  if ($fault !== undefined && message !== "Unknown") return "answer";
+  if (message.includes("error reading a body")) return "broken";
+  if (status > 0) return "unreadable";
+  if (FILE_ERROR.test(text(code))) return "file";
+  const isNetwork = /^E[A-Z_]+$/.test(text(code)) ||
+    FETCH_ERROR.test(message) ||
+    (error instanceof TypeError && !!$metadata);
+  if (isNetwork) return "network";
+  const isParse = error instanceof SyntaxError || error instanceof TypeError;
+  return isParse ? "parse" : "other";
+}
+
+/** What the words in braces become; each is safe once it is printable. */
+type Words = Readonly<Record<string, string>>;
+
+/** Fills in once: what comes from outside is never looked at for words. */
+function fill(template: string, words: Words): string {
+  return template.replace(/\{(\w+)\}/g, (_, word) => words[word] ?? "");
+}
+
+function wordsFor(
+  seen: Seen,
+  { settings, service = "STS", grant = "NAME" }: FailureContext,
+): Words {
+  const { profile } = settings.source;
+  const flag = profile ? ` --profile ${shellWord(profile)}` : "";
+  const words = service === "STS"
+    ? stsWords(settings)
+    : anywhereWords(settings);
+  return {
+    ...words,
+    service,
+    said: `${service} answered ${quote(seen)}`,
+    status: String(seen.status),
+    fault: seen.message,
+    tried: tried(settings),
+    profile: flag,
+    login: flag
+      ? `aws sso login${flag}, or aws configure${flag}`
+      : "aws sso login, aws configure, or give --aws-profile PROFILE",
+    mfa: mfaHint(settings, grant),
+  };
+}
+
+function stsWords({ stsEndpoint, region }: AwsSettings): Words {
+  return {
+    place: stsEndpoint ?? `STS in ${region}`,
+    aService: "an STS",
+    format: "STS's XML",
+    endpoint: "AWS_ENDPOINT_URL_STS",
+  };
+}
+
+function anywhereWords({ anywhere }: AwsSettings): Words {
+  return {
+    place: anywhere?.endpoint ?? `Roles Anywhere in ${anywhere?.region}`,
+    aService: "Roles Anywhere",
+    format: "Roles Anywhere's JSON",
+    endpoint: "--endpoint",
+  };
+}
+
+function mfaHint({ mfa }: AwsSettings, grant: string): string {
+  if (!mfa) return "grant again with --mfa-serial ARN of the user's device";
+  return mfa.command
+    ? "run the program of --mfa-command by hand, and check the clock"
+    : `moat mfa ${shellWord(grant)} CODE`;
+}
+
+function tried({ source }: AwsSettings): string {
+  const { order, profile = "default", configFile, credentialsFile } = source;
+  const names: Readonly<Record<SourceKind, string>> = {
+    "environment": "the environment",
+    "profile": `profile "${profile}" in ${credentialsFile} and ${configFile}`,
+    "web-identity": "a web identity token",
+    "container": "the container endpoint",
+    "instance": "instance metadata",
+  };
+  return `tried ${order.map((kind) => names[kind]).join(", ")}`;
+}
+
+/** A word as one types it into a shell. */
+function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word)
+    ? word
+    : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/**
+ * A service's own words, safe for a terminal and a log line. Only the first
+ * line: below it STS may list the request as signed, the source's token
+ * included.
+ */
+function quote({ name, message }: Seen): string {
+  const [line = ""] = withoutSecrets(message).trim().split(/[\r\n]/);
+  const said = shorten(printable(line).replace(/\.$/, ""), 300);
+  const who = shorten(printable(withoutSecrets(name)), 64);
+  return said ? `${who}: ${said}` : who;
+}
+
+/**
+ * What looks like a JSON web token, a secret access key, or a session token.
+ * A secret that is known is taken out before by {@link hideSecrets}; this is
+ * for those that only the service knows.
+ */
+const SECRET_LIKE =
+  /eyJ[\w+/=.-]{8,}|(?<![\w+/=])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{40}(?![\w+/=])|[\w+/=%.-]{128,}/g;
+
+/** AWS quotes parameters that it does not like, codes and tokens included. */
+const QUOTED_VALUE = /\bValue '(?:.*' at '|.*$)/gs;
+
+function withoutSecrets(said: string): string {
+  return said
+    .replace(
+      QUOTED_VALUE,
+      (part) => part.endsWith(" at '") ? "Value at '" : "Value",
+    )
+    .replace(SECRET_LIKE, "[redacted]");
+}
+
+function shorten(said: string, length: number): string {
+  return said.length > length ? said.slice(0, length) + "…" : said;
 }
 
 /** Without control characters, line separators and changes of direction. */
-function printable(text: string): string {
+function printable(said: string): string {
   // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+/g, " ")
+  return said.replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+/g, " ")
     .trim();
-}
-
-function isTimeout(name: string): boolean {
-  return name === "TimeoutError" || name === "AbortError";
-}
-
-function isClockSkew(name: string, message: string): boolean {
-  return /RequestTimeTooSkewed|RequestExpired|RequestInTheFuture/.test(name) ||
-    (name === "SignatureDoesNotMatch" &&
-      /expired|not yet current/i.test(message));
-}
-
-/** A login that ended, or a program that printed what had ended. */
-function isExpired(message: string): boolean {
-  return /SSO session .*(expired|invalid)|Token is expired|returned expired/i
-    .test(message);
-}
-
-function httpStatus(error: unknown): number | undefined {
-  const metadata = (error as { $metadata?: { httpStatusCode?: number } })
-    ?.$metadata;
-  return metadata?.httpStatusCode;
-}
-
-/** A token file, such as of a web identity, that cannot be read. */
-function isFileError(error: unknown): boolean {
-  return /^(ENOENT|EACCES|EPERM|EISDIR|ENOTDIR)$/.test(codeOf(error));
-}
-
-function isNetworkError(error: unknown): boolean {
-  return /^E[A-Z]+$/.test(codeOf(error));
-}
-
-function codeOf(error: unknown): string {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === "string" ? code : "";
 }

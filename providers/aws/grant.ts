@@ -1,25 +1,18 @@
 /**
- * `moat grant aws`: checks what was asked, makes one real AssumeRole, and
- * returns a grant that holds the role and where the source is, but no secret.
+ * `moat grant aws`: reads what was asked, obtains a session once to see that
+ * it works, and returns a grant.
  *
  * @module
  */
 
-import { usageError } from "$core/errors.ts";
+import { formatDuration } from "./duration.ts";
 import type { Grant } from "$core/grant.ts";
-import type { Flag, GrantRequest } from "$core/provider.ts";
-import { parseRoleArn } from "./arn.ts";
-import { MIN_DURATION_SECONDS, parseDuration } from "./duration.ts";
-import { pickRegion } from "./region.ts";
-import { type AwsSettings, type Source, writeSettings } from "./settings.ts";
-import {
-  checkProfile,
-  readProfile,
-  recordProfileEndpoint,
-  recordSource,
-  refuseOwnSource,
-} from "./source.ts";
-import { assumeRole, type StsContext } from "./sts.ts";
+import type { Platform } from "$core/platform.ts";
+import type { GrantRequest } from "$core/provider.ts";
+import { withSecrets } from "./credential.ts";
+import type { SessionEngine } from "./engine.ts";
+import { readGrantFlags } from "./options.ts";
+import { type AwsSettings, writeSettings } from "./settings.ts";
 
 /** Command lines for the help of `moat grant`. */
 export const GRANT_EXAMPLES: readonly string[] = [
@@ -27,129 +20,108 @@ export const GRANT_EXAMPLES: readonly string[] = [
   "moat grant aws --name prod --role arn:aws:iam::123456789012:role/Prod --session-duration 1h",
 ];
 
-/** The flags of `moat grant aws`. */
-export const GRANT_FLAGS: readonly Flag[] = [
-  { name: "role", value: "ARN", summary: "Role to assume (required)" },
-  {
-    name: "region",
-    value: "REGION",
-    summary:
-      "Region of STS and of the workload (default: environment, profile, then the partition's)",
-  },
-  {
-    name: "session-duration",
-    value: "DURATION",
-    summary: "Life of a session, 15m to 12h (default: 15m)",
-  },
-  {
-    name: "external-id",
-    value: "ID",
-    summary: "External ID that the role's trust policy asks for",
-  },
-  {
-    name: "session-name",
-    value: "NAME",
-    summary: "Session name in CloudTrail (default: moat- and the binding)",
-  },
-  {
-    name: "aws-profile",
-    value: "PROFILE",
-    summary: "Shared-config profile with the source credentials",
-  },
-];
-
 /**
  * Makes a grant.
  *
  * @param request What was asked on the command line.
- * @param context Clock and environment.
+ * @param platform Clock and environment.
+ * @param engine Makes the call that validates it.
  * @returns The grant, to be stored by the caller.
  * @throws {MoatError} `usage` for a bad flag, else a code of `errors.ts`.
  */
 export async function grantAws(
   request: GrantRequest,
-  context: StsContext,
+  { clock, env }: Platform,
+  engine: SessionEngine,
 ): Promise<Grant> {
-  const settings = await readFlags(request, context.env);
-  if (request.validate) {
-    await assumeRole(
-      settings,
-      settings.sessionName ?? "moat-grant",
-      context,
-    );
-  }
-  return {
+  const { settings, passphrase, mfaCode } = await readGrantFlags(request, env);
+  const secrets = passphrase ? { passphrase } : {};
+  let grant = withSecrets({
     provider: "aws",
     name: request.name,
-    createdAt: context.clock.now(),
+    createdAt: clock.now(),
     settings: writeSettings(settings),
-  };
+  }, secrets);
+  if (!request.validate) return grant;
+  if (mfaCode !== undefined) {
+    const mfaSession = await engine.openMfa(grant, mfaCode);
+    grant = withSecrets(grant, { ...secrets, mfaSession });
+  }
+  await engine.obtain(grant, { name: "grant", grants: [], tokenDigest: "" });
+  return grant;
 }
 
-async function readFlags(
-  request: GrantRequest,
-  env: StsContext["env"],
-): Promise<AwsSettings> {
-  const flag = (name: string) => {
-    const value = request.flags[name];
-    return typeof value === "string" ? value : undefined;
-  };
-  const role = parseRoleArn(flag("role") ?? missingRole());
-  const durationText = flag("session-duration");
-  const externalId = checkExternalId(flag("external-id"));
-  const sessionName = checkSessionName(flag("session-name"));
-  const source = await findSource(env, flag("aws-profile"));
-  const region = pickRegion(role.partition, [
-    { region: flag("region"), from: "--region" },
-    { region: env["AWS_REGION"], from: "AWS_REGION" },
-    { region: env["AWS_DEFAULT_REGION"], from: "AWS_DEFAULT_REGION" },
-    { region: (await readProfile(source)).region, from: source.configFile },
-  ]);
-  return {
-    role: role.arn,
-    region,
-    durationSeconds: durationText === undefined
-      ? MIN_DURATION_SECONDS
-      : parseDuration(durationText),
-    ...(externalId !== undefined && { externalId }),
-    ...(sessionName !== undefined && { sessionName }),
-    source,
-  };
+/** Below this, botocore asks for new credentials on every call. */
+const RECOMMENDED_SECONDS = 3600;
+
+/**
+ * Sentences for the person who just granted it.
+ *
+ * @param settings The grant's settings.
+ * @returns Better settings; none for most grants.
+ */
+export function advise({ durationSeconds }: AwsSettings): string[] {
+  if ((durationSeconds ?? RECOMMENDED_SECONDS) >= RECOMMENDED_SECONDS) {
+    return [];
+  }
+  return [
+    "for long-lived SDK clients --session-duration 1h is better: botocore asks for new credentials on every call once less than 15m are left",
+  ];
 }
 
-async function findSource(
-  env: StsContext["env"],
-  profile: string | undefined,
-): Promise<Source> {
-  const source = recordSource(env, profile);
-  await checkProfile(source);
-  await refuseOwnSource(source, env);
-  return await recordProfileEndpoint(source, env);
+/**
+ * Lines for `moat grant show`.
+ *
+ * @param settings The grant's settings.
+ * @returns Label and value of each setting that was given.
+ */
+export function describe(settings: AwsSettings): [string, string][] {
+  const { anywhere, mfa, source } = settings;
+  const lines: [string, string | undefined][] = [
+    ...settings.roles.map((role): [string, string] => ["role", role]),
+    ["region", settings.region],
+    ["session-duration", durationText(settings)],
+    ["session-name", settings.sessionName],
+    ["external-id", settings.externalId],
+    ["policy", settings.policy],
+    ["policy-arn", settings.policyArns?.join(" ")],
+    ["tag", pairs(settings.tags)],
+    ["transitive-tag", settings.transitiveTags?.join(" ")],
+    ["label-tag", settings.labelTags?.join(" ")],
+    ["source-identity", settings.sourceIdentity],
+    ["mfa-serial", mfa?.serial],
+    ["mfa-command", mfa?.command],
+    ["source", sourceText(settings)],
+    ["web-identity-token-file", settings.webIdentityTokenFile],
+    ["trust-anchor-arn", anywhere?.trustAnchorArn],
+    ["profile-arn", anywhere?.profileArn],
+    ["certificate", anywhere?.certificates.join(" ")],
+    ["intermediates", anywhere?.intermediates?.join(" ")],
+    ["private-key", anywhere?.privateKey],
+    ["endpoint", anywhere?.endpoint],
+    ["aws-profile", source.profile],
+    ["sts-endpoint", settings.stsEndpoint],
+    ["ca-bundle", settings.caBundle],
+  ];
+  return lines.filter((line): line is [string, string] => !!line[1]);
 }
 
-function missingRole(): never {
-  throw usageError(
-    "Cannot grant aws: --role is missing",
-    "moat grant aws --role arn:aws:iam::123456789012:role/Deploy",
-  );
+function durationText({ durationSeconds, direct }: AwsSettings) {
+  if (direct) return undefined;
+  return durationSeconds === undefined
+    ? "left to STS"
+    : formatDuration(durationSeconds);
 }
 
-/** STS: 2 to 1,224 of letters, digits and `_+=,.@:/-`. */
-function checkExternalId(text: string | undefined): string | undefined {
-  if (text === undefined || /^[\w+=,.@:\/-]{2,1224}$/.test(text)) return text;
-  throw usageError(
-    "Cannot use this --external-id: wanted 2 to 1224 letters, digits or _+=,.@:/-",
-    "copy the external ID from the role's trust policy",
-  );
+function pairs(tags: AwsSettings["tags"] = {}): string {
+  return Object.entries(tags).map(([k, value]) => `${k}=${value}`).join(" ");
 }
 
-/** STS: 2 to 64 of letters, digits and `_+=,.@-`. */
-function checkSessionName(text: string | undefined): string | undefined {
-  if (text === undefined || /^[\w+=,.@-]{2,64}$/.test(text)) return text;
-  throw usageError(
-    `Cannot use ${
-      JSON.stringify(text)
-    } as session name: wanted 2 to 64 letters, digits or _+=,.@-`,
-    "leave --session-name out for moat's own",
-  );
+function sourceText(
+  { source, direct, anywhere, webIdentityTokenFile }: AwsSettings,
+): string | undefined {
+  if (anywhere) return "roles anywhere";
+  if (webIdentityTokenFile) return "web identity token";
+  const kinds = source.order.join(", ");
+  return direct ? `${kinds} (its own session is handed out)` : kinds;
 }

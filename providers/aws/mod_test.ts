@@ -10,7 +10,8 @@ import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { type MockSts, startMockSts } from "../../tests/support/mock_sts.ts";
 import { createAwsProvider } from "./mod.ts";
-import { type AwsSettings, writeSettings } from "./settings.ts";
+import { awsGrant } from "../../tests/support/aws_grant.ts";
+import type { AwsSettings } from "./settings.ts";
 
 const PROCESS = "/aws/process-credentials";
 const CONTAINER = "/ecs/credentials";
@@ -32,24 +33,7 @@ class Bed implements AsyncDisposable {
   readonly provider = createAwsProvider(this.platform);
 
   grant(name = "aws", more: Partial<AwsSettings> = {}): Grant {
-    const settings: AwsSettings = {
-      role: "arn:aws:iam::123456789012:role/Deploy",
-      region: "eu-central-1",
-      durationSeconds: 3600,
-      source: {
-        kind: "default",
-        configFile: "/nonexistent/config",
-        credentialsFile: "/nonexistent/credentials",
-        stsEndpoint: this.sts.url,
-      },
-      ...more,
-    };
-    return {
-      provider: "aws",
-      name,
-      createdAt: 0,
-      settings: writeSettings(settings),
-    };
+    return awsGrant({ stsEndpoint: this.sts.url, ...more }, name);
   }
 
   /** The endpoints of a grant for a binding; each gives its answer. */
@@ -151,21 +135,38 @@ for (const { path, keys } of FORMATS) {
   });
 }
 
-Deno.test("a refusal is logged with its code alone", async () => {
+Deno.test("a refusal is logged with who met it and why", async () => {
   await using bed = new Bed();
   bed.sts.mood = "denying";
   await bed.get("run-a");
   const line = bed.platform.lines.find((l) =>
     l.event === "credentials-refused"
   );
-  assert.deepEqual(line?.fields, { code: "access-denied" });
+  const { message, ...fields } = line?.fields ?? {};
+  assert.match(String(message), /^Cannot assume /);
+  assert.deepEqual(fields, {
+    grant: "aws",
+    binding: "run-a",
+    code: "access-denied",
+  });
 });
 
 Deno.test("a refusal is no vend", async () => {
   await using bed = new Bed();
   bed.sts.mood = "denying";
   await bed.get("run-a");
-  assert.deepEqual(bed.vends, []);
+  assert.deepEqual(bed.vends, ["refused run-a"]);
+});
+
+Deno.test("refusals of one code are audited once a minute", async () => {
+  await using bed = new Bed();
+  bed.sts.mood = "denying";
+  const routes = bed.bind("run-a");
+  await ask(routes);
+  await ask(routes);
+  await bed.platform.clock.advance(60_000);
+  await ask(routes);
+  assert.deepEqual(bed.vends, ["refused run-a", "refused run-a"]);
 });
 
 Deno.test("clients that ask at once share one call", async () => {
@@ -388,7 +389,7 @@ Deno.test("every setting makes a session of its own", async () => {
     { durationSeconds: 7200 },
     { region: "eu-west-1" },
     { externalId: "id" },
-    { role: "arn:aws:iam::123456789012:role/Other" },
+    { roles: ["arn:aws:iam::123456789012:role/Other"] },
   ];
   for (const more of changes) await bed.get("run-a", bed.grant("aws", more));
   assert.equal(bed.sts.calls, changes.length);
@@ -407,7 +408,7 @@ Deno.test("describe() shows role, region, duration and source", async () => {
     ["role", "arn:aws:iam::123456789012:role/Deploy"],
     ["region", "eu-central-1"],
     ["session-duration", "1h"],
-    ["source", "default chain (environment, profile, container, instance)"],
+    ["source", "environment, profile, web-identity, container, instance"],
     ["sts-endpoint", url],
   ]);
 });

@@ -5,7 +5,12 @@
  * @module
  */
 
-export { fromIni, fromNodeProviderChain } from "@aws-sdk/credential-providers";
+export {
+  fromInstanceMetadata,
+  fromLoginCredentials,
+  fromSSO,
+  fromTokenFile,
+} from "@aws-sdk/credential-providers";
 export {
   getDefaultRoleAssumer,
   getDefaultRoleAssumerWithWebIdentity,

@@ -7,7 +7,9 @@
 
 export {
   AssumeRoleCommand,
+  AssumeRoleWithWebIdentityCommand,
   GetCallerIdentityCommand,
+  GetSessionTokenCommand,
   STSClient,
 } from "@aws-sdk/client-sts";
 export { FetchHttpHandler } from "@smithy/fetch-http-handler";

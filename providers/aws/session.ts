@@ -5,20 +5,98 @@
  */
 
 import { Answer } from "$core/provider.ts";
-import type { Secret } from "$core/secret.ts";
+import { Secret } from "$core/secret.ts";
 
-/** Temporary credentials from STS. */
-export interface Session {
+/** Credentials of a source or a role, as long as they may be used. */
+export interface Credentials {
   /** Not a secret: AWS itself logs it. */
   readonly accessKeyId: string;
   /** 40 characters. */
   readonly secretAccessKey: Secret;
+  /** Some hundred characters; absent for long-lived keys. */
+  readonly sessionToken?: Secret;
+  /**
+   * In ms since the Unix epoch, by this host's clock. Long-lived keys have one
+   * too: when to look for them anew.
+   */
+  readonly expiresAt: number;
+}
+
+/** Temporary credentials that may be handed out. */
+export interface Session extends Credentials {
   /** Some hundred characters. */
   readonly sessionToken: Secret;
-  /** In ms since the Unix epoch. */
-  readonly expiresAt: number;
   /** The assumed-role ARN, for logs and the audit log. */
   readonly assumedRoleArn: string;
+  /** How much of STS's limit on policies and tags is used, in percent. */
+  readonly packedPolicySize?: number;
+}
+
+/** What a service answered as a session; nothing of it is checked yet. */
+export interface SessionParts {
+  /** 16 to 128 capitals and digits. */
+  readonly accessKeyId?: string | undefined;
+  /** Printable ASCII. */
+  readonly secretAccessKey?: string | undefined;
+  /** Printable ASCII. */
+  readonly sessionToken?: string | undefined;
+  /** In ms since the Unix epoch, by the service's clock. */
+  readonly expiration?: number | undefined;
+  /** The assumed-role ARN; empty for a session without a role. */
+  readonly assumedRoleArn: string;
+  /** In percent. */
+  readonly packedPolicySize?: number | undefined;
+}
+
+/** One instant by two clocks, in ms since the Unix epoch. */
+export interface Instant {
+  /** By this host's clock. */
+  readonly local: number;
+  /** By the service's. */
+  readonly server: number;
+}
+
+/** Where clocks differ a little; a session beyond this is not what was asked for. */
+const LATE_MS = 5 * 60_000;
+
+/** The longest that any role allows; for a call that left the life to the service. */
+const MAX_SECONDS = 43_200;
+
+const ACCESS_KEY_ID = /^[A-Z0-9]{16,128}$/;
+const SECRET = /^[\x21-\x7e]{1,8192}$/;
+const ARN = /^(?:arn:[\x21-\x7e]{1,2044})?$/;
+
+/**
+ * Takes a service's answer only if it is a complete session in plain ASCII,
+ * because it goes to clients, logs and the audit log. Its end is told by this
+ * host's clock, which is the one that clients compare it with.
+ *
+ * @param parts What was answered.
+ * @param durationSeconds The life that was asked for; undefined if it was left to the service.
+ * @param now When it was answered.
+ * @returns The session; undefined if it is incomplete, malformed or has ended.
+ */
+export function readSession(
+  parts: SessionParts,
+  durationSeconds: number | undefined,
+  now: Instant,
+): Session | undefined {
+  const { accessKeyId = "", secretAccessKey = "", sessionToken = "" } = parts;
+  const { assumedRoleArn, expiration = NaN, packedPolicySize } = parts;
+  const lifeMs = expiration - now.server;
+  const isSession = ACCESS_KEY_ID.test(accessKeyId) &&
+    SECRET.test(secretAccessKey) && SECRET.test(sessionToken) &&
+    ARN.test(assumedRoleArn) && lifeMs > 0;
+  if (!isSession) return undefined;
+  const latestMs = (durationSeconds ?? MAX_SECONDS) * 1000 + LATE_MS;
+  return {
+    accessKeyId,
+    secretAccessKey: new Secret(secretAccessKey),
+    sessionToken: new Secret(sessionToken),
+    expiresAt: now.local + Math.min(lifeMs, latestMs),
+    assumedRoleArn,
+    ...(typeof packedPolicySize === "number" && { packedPolicySize }),
+  };
 }
 
 /**

@@ -2,23 +2,35 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MoatError } from "$core/errors.ts";
 import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
+import { eventually } from "../../tests/support/eventually.ts";
+import { FakeClock } from "../../tests/support/fake_clock.ts";
+import { MOCK_KEY_IDS } from "../../tests/support/mock_sources.ts";
+import {
+  printed,
+  SourceBed,
+  sourcePlatform,
+} from "../../tests/support/source_bed.ts";
 import { Workspace } from "../../tests/support/workspace.ts";
-import type { Source } from "./settings.ts";
+import { type Source, SOURCE_KINDS, type SourceKind } from "./settings.ts";
+import { ClockSkew } from "./skew.ts";
 import {
   checkProfile,
   type Environment,
+  environmentIdentity,
   readProfile,
-  recordProfileEndpoint,
+  recordAddress,
   recordSource,
-  refuseOwnSource,
+  type SourceChoice,
   sourceCredentials,
+  sourceProcess,
+  stsClientAddress,
 } from "./source.ts";
 
 const HOME = { HOME: "/home/ana" };
 
 /** What a home without any AWS variable gives. */
 const DEFAULT: Source = {
-  kind: "default",
+  order: [...SOURCE_KINDS],
   configFile: "/home/ana/.aws/config",
   credentialsFile: "/home/ana/.aws/credentials",
 };
@@ -26,33 +38,45 @@ const DEFAULT: Source = {
 const RECORDED: {
   name: string;
   env: Environment;
-  flag?: string;
+  choice?: SourceChoice;
   expect: Partial<Source>;
 }[] = [
   { name: "nothing but a home", env: {}, expect: {} },
   {
     name: "AWS_PROFILE",
     env: { AWS_PROFILE: "dev" },
-    expect: { kind: "profile", profile: "dev" },
+    expect: { order: ["profile"], profile: "dev" },
   },
   { name: "an empty AWS_PROFILE", env: { AWS_PROFILE: "" }, expect: {} },
   {
     name: "--aws-profile",
     env: {},
-    flag: "dev",
-    expect: { kind: "profile", profile: "dev" },
+    choice: { profile: "dev" },
+    expect: { order: ["profile"], profile: "dev" },
   },
   {
     name: "--aws-profile above AWS_PROFILE",
     env: { AWS_PROFILE: "other" },
-    flag: "dev",
-    expect: { kind: "profile", profile: "dev" },
+    choice: { profile: "dev" },
+    expect: { order: ["profile"], profile: "dev" },
   },
   {
     name: "a profile named default",
     env: {},
-    flag: "default",
-    expect: { kind: "profile", profile: "default" },
+    choice: { profile: "default" },
+    expect: { order: ["profile"], profile: "default" },
+  },
+  {
+    name: "an order",
+    env: {},
+    choice: { order: ["instance", "environment"] },
+    expect: { order: ["instance", "environment"] },
+  },
+  {
+    name: "an order beside a profile",
+    env: { AWS_PROFILE: "dev" },
+    choice: { order: ["environment", "profile"] },
+    expect: { order: ["environment", "profile"], profile: "dev" },
   },
   {
     name: "absolute files",
@@ -83,6 +107,136 @@ const RECORDED: {
       credentialsFile: "/.aws/credentials",
     },
   },
+  {
+    name: "a web identity token",
+    env: {
+      AWS_WEB_IDENTITY_TOKEN_FILE: "token",
+      AWS_ROLE_ARN: "arn:x",
+      AWS_ROLE_SESSION_NAME: "me",
+    },
+    expect: {
+      webIdentity: {
+        tokenFile: `${Deno.cwd()}/token`,
+        role: "arn:x",
+        sessionName: "me",
+      },
+    },
+  },
+  {
+    name: "a web identity token without a session name",
+    env: { AWS_WEB_IDENTITY_TOKEN_FILE: "/t", AWS_ROLE_ARN: "arn:x" },
+    expect: { webIdentity: { tokenFile: "/t", role: "arn:x" } },
+  },
+  {
+    name: "no web identity without a role",
+    env: { AWS_WEB_IDENTITY_TOKEN_FILE: "/t" },
+    expect: {},
+  },
+  {
+    name: "no web identity without a token",
+    env: { AWS_ROLE_ARN: "arn:x" },
+    expect: {},
+  },
+  {
+    name: "a container's whole address",
+    env: { AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/x" },
+    expect: { container: { url: "http://127.0.0.1:1/x" } },
+  },
+  {
+    name: "a container's relative address",
+    env: { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/v2/credentials/1?a=b" },
+    expect: {
+      container: { url: "http://169.254.170.2/v2/credentials/1?a=b" },
+    },
+  },
+  {
+    name: "a container's relative address above the whole one",
+    env: {
+      AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/x",
+      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/y",
+    },
+    expect: { container: { url: "http://169.254.170.2/y" } },
+  },
+  {
+    name: "a container's token file",
+    env: {
+      AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/x",
+      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "t",
+    },
+    expect: {
+      container: { url: "http://127.0.0.1:1/x", tokenFile: `${Deno.cwd()}/t` },
+    },
+  },
+  {
+    name: "no token of a container",
+    env: {
+      AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/x",
+      AWS_CONTAINER_AUTHORIZATION_TOKEN: CANARY,
+    },
+    expect: { container: { url: "http://127.0.0.1:1/x" } },
+  },
+  {
+    name: "a token file without a container",
+    env: { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "t" },
+    expect: {},
+  },
+  {
+    name: "no keys",
+    env: { AWS_ACCESS_KEY_ID: "AKIA", AWS_SECRET_ACCESS_KEY: CANARY },
+    expect: {},
+  },
+  {
+    name: "an instance's address",
+    env: { AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://127.0.0.1:1" },
+    expect: { instanceEndpoint: "http://127.0.0.1:1" },
+  },
+  {
+    name: "an instance's address of IPv6",
+    env: { AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: "IPv6" },
+    expect: { instanceEndpoint: "http://[fd00:ec2::254]" },
+  },
+  {
+    name: "an instance's address above its mode",
+    env: {
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://127.0.0.1:1",
+      AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE: "IPv6",
+    },
+    expect: { instanceEndpoint: "http://127.0.0.1:1" },
+  },
+  {
+    name: "that instance metadata is disabled",
+    env: { AWS_EC2_METADATA_DISABLED: "true" },
+    expect: { instanceDisabled: true },
+  },
+  {
+    name: "that instance metadata is not disabled",
+    env: { AWS_EC2_METADATA_DISABLED: "false" },
+    expect: {},
+  },
+];
+
+for (const { name, env, choice, expect } of RECORDED) {
+  Deno.test(`recordSource() records ${name}`, () => {
+    const source = recordSource({ ...HOME, ...env }, choice);
+    assert.deepEqual(source, { ...DEFAULT, ...expect });
+  });
+}
+
+for (
+  const path of ["v2/x", "@evil.example/", ".evil.example", "/a b", "/a\n"]
+) {
+  Deno.test(`recordSource() refuses the relative address ${JSON.stringify(path)}`, () => {
+    const env = { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: path };
+    assert.throws(() => recordSource(env), { code: "usage" });
+  });
+}
+
+const ADDRESSES: {
+  name: string;
+  env: Environment;
+  expect: Awaited<ReturnType<typeof recordAddress>>;
+}[] = [
+  { name: "nothing", env: {}, expect: {} },
   {
     name: "a relative CA bundle",
     env: { AWS_CA_BUNDLE: "ca.pem" },
@@ -127,10 +281,16 @@ const RECORDED: {
   },
 ];
 
-for (const { name, env, flag, expect } of RECORDED) {
-  Deno.test(`recordSource() records ${name}`, () => {
-    const source = recordSource({ ...HOME, ...env }, flag);
-    assert.deepEqual(source, { ...DEFAULT, ...expect });
+/** Files that are not there. */
+const NO_FILES: Source = {
+  ...DEFAULT,
+  configFile: "/nonexistent/config",
+  credentialsFile: "/nonexistent/credentials",
+};
+
+for (const { name, env, expect } of ADDRESSES) {
+  Deno.test(`recordAddress() records ${name}`, async () => {
+    assert.deepEqual(await recordAddress(env, NO_FILES), expect);
   });
 }
 
@@ -152,10 +312,24 @@ const BAD_ENDPOINTS = [
   "javascript:alert(1)",
 ];
 
-for (const variable of ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]) {
+/** Each variable that holds a URL. */
+const URL_VARIABLES = [
+  "AWS_ENDPOINT_URL_STS",
+  "AWS_ENDPOINT_URL",
+  "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+  "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+];
+
+/** Records all that an environment says. */
+async function record(env: Environment): Promise<unknown> {
+  recordSource(env);
+  return await recordAddress(env, NO_FILES);
+}
+
+for (const variable of URL_VARIABLES) {
   for (const url of BAD_ENDPOINTS) {
-    Deno.test(`recordSource() refuses ${variable}=${JSON.stringify(url)}`, () => {
-      assert.throws(() => recordSource({ ...HOME, [variable]: url }), {
+    Deno.test(`moat refuses to record ${variable}=${JSON.stringify(url)}`, async () => {
+      await assert.rejects(record({ ...HOME, [variable]: url }), {
         code: "usage",
         message: new RegExp(`^Cannot use ${variable}=`),
       });
@@ -169,29 +343,37 @@ const USERINFO = [
   `user:${CANARY}@sts.example`,
 ];
 
-for (const url of USERINFO) {
-  const shown = url.replace(CANARY, "…");
-  Deno.test(`recordSource() neither keeps nor prints the password of ${shown}`, () => {
-    const env = { ...HOME, AWS_ENDPOINT_URL_STS: url };
-    assert.throws(() => recordSource(env), (error) => {
+for (const variable of URL_VARIABLES) {
+  for (const url of USERINFO) {
+    const shown = url.replace(CANARY, "…");
+    Deno.test(`moat neither keeps nor prints the password of ${variable}=${shown}`, async () => {
+      const error = await record({ [variable]: url })
+        .then(() => assert.fail(), (error) => error);
       assert(error instanceof MoatError && error.code === "usage");
       assertNoCanary(`${error.message} ${error.hint}`);
-      return true;
     });
-  });
+  }
 }
 
-Deno.test("recordSource() gives absolute paths, or refuses", () => {
+Deno.test("moat records absolute paths, or refuses", async () => {
   const text = fc.string();
-  fc.assert(fc.property(text, text, text, (home, config, bundle) => {
-    const { configFile, credentialsFile, caBundle = "/" } = recordSource({
-      HOME: home,
-      AWS_CONFIG_FILE: config,
-      AWS_CA_BUNDLE: bundle,
-    });
-    const paths = [configFile, credentialsFile, caBundle];
-    assert(paths.every((path) => path.startsWith("/")), paths.join());
-  }));
+  await fc.assert(
+    fc.asyncProperty(text, text, text, async (home, file, token) => {
+      const env = {
+        HOME: home,
+        AWS_CONFIG_FILE: file,
+        AWS_CA_BUNDLE: file,
+        AWS_ROLE_ARN: "arn",
+        AWS_WEB_IDENTITY_TOKEN_FILE: token,
+      };
+      const source = recordSource(env);
+      const { caBundle = "/" } = await recordAddress(env, NO_FILES);
+      const { configFile, credentialsFile, webIdentity } = source;
+      const { tokenFile = "/" } = webIdentity ?? {};
+      const paths = [configFile, credentialsFile, caBundle, tokenFile];
+      assert(paths.every((path) => path.startsWith("/")), paths.join());
+    }),
+  );
 });
 
 /** Shared files in a workspace. */
@@ -204,7 +386,7 @@ async function sourceIn(
     await workspace.write(name, text);
   }
   return {
-    kind: profile ? "profile" : "default",
+    order: ["profile"],
     ...(profile && { profile }),
     configFile: workspace.path("config"),
     credentialsFile: workspace.path("credentials"),
@@ -309,6 +491,7 @@ Deno.test("readProfile() finds nothing in files that are not there", async () =>
     region: undefined,
     process: undefined,
     stsEndpoint: undefined,
+    instanceEndpoint: undefined,
     inherits: false,
   });
 });
@@ -363,111 +546,6 @@ Deno.test("checkProfile() asks for no profile of the default chain", async () =>
   await checkProfile(await sourceIn(workspace, {}));
 });
 
-const OWN_TOKEN = `moat_${"aB3-_".repeat(9).slice(0, 43)}`;
-const OWN = [
-  OWN_TOKEN,
-  `Bearer ${OWN_TOKEN}`,
-  `bearer ${OWN_TOKEN}`,
-  `Basic x ${OWN_TOKEN}\n`,
-  OWN_TOKEN.toUpperCase(),
-];
-const OTHER = ["", "other", "moat_x", "Bearer other", "moat_ rest"];
-
-for (const token of OWN) {
-  const shown = JSON.stringify(token.replace(/(moat_)\S*/i, "$1…"));
-  Deno.test(`refuseOwnSource() refuses the token ${shown}`, async () => {
-    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: token };
-    const refused = refuseOwnSource(DEFAULT, env);
-    await assert.rejects(refused, { code: "source-is-moat" });
-  });
-
-  Deno.test(`refuseOwnSource() refuses a file with the token ${shown}`, async () => {
-    await using workspace = await Workspace.open();
-    const file = await workspace.write("token", token);
-    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: file };
-    const refused = refuseOwnSource(DEFAULT, env);
-    await assert.rejects(refused, { code: "source-is-moat" });
-  });
-}
-
-for (const token of OTHER) {
-  Deno.test(`refuseOwnSource() takes the token "${token}"`, async () => {
-    await using workspace = await Workspace.open();
-    await refuseOwnSource(DEFAULT, {
-      AWS_CONTAINER_AUTHORIZATION_TOKEN: token,
-      AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: await workspace.write("t", token),
-    });
-  });
-}
-
-Deno.test("refuseOwnSource() takes an environment without a token", async () => {
-  await refuseOwnSource(DEFAULT, {});
-});
-
-Deno.test("refuseOwnSource() takes keys, which go before the container", async () => {
-  await refuseOwnSource(DEFAULT, {
-    AWS_ACCESS_KEY_ID: "AKIA",
-    AWS_SECRET_ACCESS_KEY: "x",
-    AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN,
-  });
-});
-
-Deno.test("refuseOwnSource() leaves a missing token file to the SDK", async () => {
-  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "/nonexistent/token" };
-  await refuseOwnSource(DEFAULT, env);
-});
-
-const INHERITING = `
-[profile container]
-role_arn = arn:aws:iam::123456789012:role/X
-credential_source = EcsContainer
-
-[profile through]
-role_arn = arn:aws:iam::123456789012:role/X
-source_profile = container
-
-[profile keys]
-aws_access_key_id = AKIA
-`;
-
-for (const profile of ["container", "through"]) {
-  Deno.test(`refuseOwnSource() refuses profile ${profile} whose container is moat`, async () => {
-    await using workspace = await Workspace.open();
-    const source = await sourceIn(workspace, { config: INHERITING }, profile);
-    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
-    const refused = refuseOwnSource(source, env);
-    await assert.rejects(refused, { code: "source-is-moat" });
-  });
-}
-
-Deno.test("refuseOwnSource() takes a profile that does not use the container", async () => {
-  await using workspace = await Workspace.open();
-  const source = await sourceIn(workspace, { config: INHERITING }, "keys");
-  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
-  await refuseOwnSource(source, env);
-});
-
-Deno.test("sourceCredentials() refuses a profile whose container is moat", async () => {
-  await using workspace = await Workspace.open();
-  const source = await sourceIn(
-    workspace,
-    { config: INHERITING },
-    "container",
-  );
-  const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: OWN_TOKEN };
-  const refused = sourceCredentials(settingsOf(source), env);
-  await assert.rejects(refused, { code: "source-is-moat" });
-});
-
-function settingsOf(source: Source) {
-  return {
-    role: "arn:aws:iam::123456789012:role/Deploy",
-    region: "eu-central-1",
-    durationSeconds: 900,
-    source,
-  };
-}
-
 const ENDPOINTS = `
 [default]
 endpoint_url = https://default.example
@@ -510,75 +588,404 @@ const PROFILE_ENDPOINTS: [profile: string | undefined, string | undefined][] = [
 ];
 
 for (const [profile, wanted] of PROFILE_ENDPOINTS) {
-  Deno.test(`recordProfileEndpoint() records ${wanted} for profile ${profile}`, async () => {
+  Deno.test(`recordAddress() records ${wanted} for profile ${profile}`, async () => {
     await using workspace = await Workspace.open();
     const source = await sourceIn(workspace, { config: ENDPOINTS }, profile);
-    const recorded = await recordProfileEndpoint(source, {});
-    assert.equal(recorded.stsEndpoint, wanted);
+    const { stsEndpoint } = await recordAddress({}, source);
+    assert.equal(stsEndpoint, wanted);
   });
 }
 
-Deno.test("recordProfileEndpoint() keeps what the environment named", async () => {
+Deno.test("recordAddress() prefers what the environment names", async () => {
   await using workspace = await Workspace.open();
-  const stsEndpoint = "https://env.example";
   const source = await sourceIn(workspace, { config: ENDPOINTS }, "plain");
-  const recorded = await recordProfileEndpoint({ ...source, stsEndpoint }, {});
-  assert.equal(recorded.stsEndpoint, stsEndpoint);
+  const env = { AWS_ENDPOINT_URL: "https://env.example" };
+  const { stsEndpoint } = await recordAddress(env, source);
+  assert.equal(stsEndpoint, "https://env.example");
 });
 
-Deno.test("recordProfileEndpoint() ignores profiles when told to", async () => {
+Deno.test("recordAddress() ignores profiles when told to", async () => {
   await using workspace = await Workspace.open();
   const source = await sourceIn(workspace, { config: ENDPOINTS }, "plain");
   const env = { AWS_IGNORE_CONFIGURED_ENDPOINT_URLS: "true" };
-  const recorded = await recordProfileEndpoint(source, env);
-  assert.equal(recorded.stsEndpoint, undefined);
+  assert.deepEqual(await recordAddress(env, source), {});
 });
 
-Deno.test("recordProfileEndpoint() refuses what is no URL", async () => {
+Deno.test("recordAddress() refuses what is no URL", async () => {
   await using workspace = await Workspace.open();
   const config = "[default]\nendpoint_url = nonsense\n";
   const source = await sourceIn(workspace, { config });
-  await assert.rejects(recordProfileEndpoint(source, {}), {
+  await assert.rejects(recordAddress({}, source), {
     code: "usage",
     message: /^Cannot use endpoint_url of profile "default"="nonsense"/,
   });
 });
 
-Deno.test("sourceCredentials() starts no second program while the first has not ended", async () => {
-  await using workspace = await Workspace.open();
-  const started = workspace.path("started");
-  const go = workspace.path("go");
-  const keys = JSON.stringify({
-    Version: 1,
-    AccessKeyId: "AKIASOURCE",
-    SecretAccessKey: "x",
+Deno.test("stsClientAddress() names the recorded endpoint, and no other", () => {
+  const ignoreConfiguredEndpointUrls = true;
+  assert.deepEqual(
+    [stsClientAddress({}), stsClientAddress({ stsEndpoint: "http://a" })],
+    [
+      { ignoreConfiguredEndpointUrls },
+      { ignoreConfiguredEndpointUrls, endpoint: "http://a" },
+    ],
+  );
+});
+
+const KEYS = {
+  AWS_ACCESS_KEY_ID: "AKIAENVIRONMENT",
+  AWS_SECRET_ACCESS_KEY: CANARY,
+};
+
+/** [order, environment, the key that comes into play] */
+const IDENTITIES: readonly [SourceKind[], Environment, string | undefined][] = [
+  [["environment"], KEYS, "AKIAENVIRONMENT"],
+  [[...SOURCE_KINDS], KEYS, "AKIAENVIRONMENT"],
+  [["instance", "environment"], KEYS, "AKIAENVIRONMENT"],
+  [["profile"], KEYS, undefined],
+  [["environment"], {}, undefined],
+  [["environment"], { AWS_ACCESS_KEY_ID: "AKIA" }, undefined],
+];
+
+for (const [order, env, wanted] of IDENTITIES) {
+  const names = Object.keys(env).join(" and ") || "nothing";
+  Deno.test(`environmentIdentity() of ${order} with ${names} is ${wanted}`, () => {
+    assert.equal(environmentIdentity({ ...DEFAULT, order }, env), wanted);
   });
-  const program = await workspace.write(
+}
+
+for (const order of [["profile"], ["environment"]] as SourceKind[][]) {
+  const isAsked = order.includes("profile");
+  Deno.test(`sourceProcess() names ${isAsked ? "the" : "no"} program where ${order} is asked`, async () => {
+    await using workspace = await Workspace.open();
+    const source = await sourceIn(workspace, { config: CONFIG }, "chained");
+    const program = await sourceProcess({ ...source, order });
+    assert.equal(program, isAsked ? "/opt/get-keys --for me" : undefined);
+  });
+}
+
+/** All kinds at once, so that the order alone decides. */
+async function everything(bed: SourceBed): Promise<Partial<Source>> {
+  await bed.config("[default]\nKEYS");
+  const tokenFile = await bed.workspace.write("token", "jwt");
+  return {
+    webIdentity: { tokenFile, role: "arn:aws:iam::123456789012:role/X" },
+    container: { url: `${bed.mock.url}/container` },
+    instanceEndpoint: bed.mock.url,
+  };
+}
+
+const FIRST: Readonly<Record<SourceKind, string>> = {
+  "environment": "AKIAENVIRONMENT",
+  "profile": "AKIAPROFILE",
+  "web-identity": MOCK_KEY_IDS.sts,
+  "container": MOCK_KEY_IDS.container,
+  "instance": MOCK_KEY_IDS.instance,
+};
+
+for (const [i, kind] of SOURCE_KINDS.entries()) {
+  const orders = {
+    "chosen alone": [kind],
+    "first of all that are left": SOURCE_KINDS.slice(i),
+    "first of all, backwards": SOURCE_KINDS.slice(0, i + 1).reverse(),
+  };
+  for (const [how, order] of Object.entries(orders)) {
+    Deno.test(`sourceCredentials() uses ${kind}, ${how}`, async () => {
+      await using bed = await SourceBed.open();
+      const hop = bed.hop({ ...await everything(bed), order });
+      const found = await sourceCredentials(hop, sourcePlatform(KEYS));
+      assert.equal(found.accessKeyId, FIRST[kind]);
+    });
+  }
+}
+
+/** Rusoto's ChainProvider: the order of four of ours. */
+const CHAIN: SourceKind[] = ["environment", "profile", "container", "instance"];
+
+for (const [i, kind] of CHAIN.entries()) {
+  Deno.test(`sourceCredentials() finds ${kind} where those before it are not set up (Rusoto's ChainProvider)`, async () => {
+    await using bed = await SourceBed.open();
+    const { container, ...all } = await everything(bed);
+    if (i > 1) await Deno.remove(bed.workspace.path(".aws/config"));
+    const hop = bed.hop({
+      ...all,
+      ...(i <= 2 && container && { container }),
+      order: CHAIN,
+    });
+    const env = i === 0 ? KEYS : {};
+    const { accessKeyId } = await sourceCredentials(hop, sourcePlatform(env));
+    assert.equal(accessKeyId, FIRST[kind]);
+  });
+}
+
+Deno.test("sourceCredentials() tells of the first kind that failed, not of the last", async () => {
+  await using bed = await SourceBed.open();
+  await bed.config("[default]\ncredential_process = exit 1");
+  const hop = bed.hop({
+    order: ["profile", "instance"],
+    instanceEndpoint: "http://127.0.0.1:1",
+  });
+  await assert.rejects(sourceCredentials(hop, sourcePlatform()), {
+    message: "Command failed",
+  });
+});
+
+Deno.test("sourceCredentials() asks no instance beside a container that fails, as the SDK does", async () => {
+  await using bed = await SourceBed.open();
+  bed.mock.answers.container = () => new Response(null, { status: 403 });
+  const hop = bed.hop({
+    ...await everything(bed),
+    order: ["container", "instance"],
+  });
+  await assert.rejects(sourceCredentials(hop, sourcePlatform()));
+  assert.equal(bed.mock.requests.length, 1);
+});
+
+Deno.test("sourceCredentials() assumes the roles of profiles with all that they say", async () => {
+  await using bed = await SourceBed.open();
+  await bed.config(`[profile it]
+role_arn = arn:aws:iam::123456789012:role/X
+source_profile = keys
+role_session_name = mine
+external_id = outer
+duration_seconds = 1800
+mfa_serial = arn:aws:iam::123456789012:mfa/ana
+[profile keys]
+KEYS`);
+  const hop = bed.hop({ profile: "it" }, "echo 123456");
+  await sourceCredentials(hop, sourcePlatform());
+  const [request] = bed.mock.requests;
+  const { Action, Version: _, ...form } = Object.fromEntries(
+    new URLSearchParams(request?.body),
+  );
+  assert.deepEqual([Action, form], ["AssumeRole", {
+    RoleArn: "arn:aws:iam::123456789012:role/X",
+    RoleSessionName: "mine",
+    ExternalId: "outer",
+    DurationSeconds: "1800",
+    SerialNumber: "arn:aws:iam::123456789012:mfa/ana",
+    TokenCode: "123456",
+  }]);
+  assert.match(
+    request?.headers.get("authorization") ?? "",
+    /Credential=AKIAPROFILE\/\d+\/eu-central-1\/sts\//,
+  );
+});
+
+Deno.test("sourceCredentials() assumes one role after another, each with the session before", async () => {
+  await using bed = await SourceBed.open();
+  await bed.config(`[default]
+role_arn = arn:aws:iam::123456789012:role/Last
+source_profile = first
+[profile first]
+role_arn = arn:aws:iam::123456789012:role/First
+source_profile = keys
+[profile keys]
+KEYS`);
+  await sourceCredentials(bed.hop(), sourcePlatform());
+  const calls = bed.mock.requests.map(({ body, headers }) => [
+    new URLSearchParams(body).get("RoleArn")?.split("/")[1],
+    /Credential=(\w+)/.exec(headers.get("authorization") ?? "")?.[1],
+  ]);
+  assert.deepEqual(calls, [
+    ["First", "AKIAPROFILE"],
+    ["Last", MOCK_KEY_IDS.sts],
+  ]);
+});
+
+Deno.test("sourceCredentials() names the session of a token that names none itself", async () => {
+  await using bed = await SourceBed.open();
+  const hop = bed.hop({ ...await everything(bed), order: ["web-identity"] });
+  await sourceCredentials(hop, sourcePlatform());
+  const form = new URLSearchParams(bed.mock.requests[0]?.body);
+  assert.deepEqual(
+    [form.get("RoleSessionName"), form.get("WebIdentityToken")],
+    ["moat-source", "jwt"],
+  );
+});
+
+/** [what is set, what is sent] */
+const CONTAINER_TOKENS: Readonly<
+  Record<
+    string,
+    [variable: string | undefined, file: boolean, sent: string | null]
+  >
+> = {
+  "none": [undefined, false, null],
+  "the variable's": ["Bearer a", false, "Bearer a"],
+  "the file's": [undefined, true, "Bearer b"],
+  "the file's above the variable's": ["Bearer a", true, "Bearer b"],
+};
+
+for (
+  const [name, [variable, isFile, sent]] of Object.entries(CONTAINER_TOKENS)
+) {
+  Deno.test(`sourceCredentials() sends a container the token: ${name}`, async () => {
+    await using bed = await SourceBed.open();
+    const file = await bed.workspace.write("token", "Bearer b\n");
+    const url = `${bed.mock.url}/container?a=b`;
+    const hop = bed.hop({
+      order: ["container"],
+      container: { url, ...(isFile && { tokenFile: file }) },
+    });
+    const env = variable === undefined
+      ? {}
+      : { AWS_CONTAINER_AUTHORIZATION_TOKEN: variable };
+    await sourceCredentials(hop, sourcePlatform(env));
+    const [request] = bed.mock.requests;
+    assert.deepEqual(
+      [request?.line, request?.headers.get("authorization")],
+      ["GET /container?a=b", sent],
+    );
+  });
+}
+
+Deno.test("sourceCredentials() shows no proxy of HTTP_PROXY a container's token", async () => {
+  await using bed = await SourceBed.open();
+  await using proxy = await SourceBed.open();
+  const url = `${bed.mock.url}/container`;
+  const hop = bed.hop({ order: ["container"], container: { url } });
+  const script = `
+    const { sourceCredentials } = await import(Deno.args[0]);
+    const { systemClock: clock } = await import(Deno.args[1]);
+    const env = { AWS_CONTAINER_AUTHORIZATION_TOKEN: "secret" };
+    await sourceCredentials(JSON.parse(Deno.args[2]), { clock, env });`;
+  const modules = ["./source.ts", "../../core/clock.ts"];
+  await new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["eval", "--no-check", script],
+      ...modules.map((module) => import.meta.resolve(module)),
+      JSON.stringify(hop),
+    ],
+    cwd: new URL("../..", import.meta.url),
+    env: { HTTP_PROXY: proxy.mock.url, http_proxy: proxy.mock.url },
+    stderr: "inherit",
+  }).output();
+  const { mock: { requests } } = bed;
+  assert.deepEqual([requests.length, proxy.mock.requests.length], [1, 0]);
+});
+
+Deno.test("sourceCredentials() speaks version 2 to instance metadata", async () => {
+  await using bed = await SourceBed.open();
+  const hop = bed.hop({ ...await everything(bed), order: ["instance"] });
+  await sourceCredentials(hop, sourcePlatform());
+  const path = "/latest/meta-data/iam/security-credentials/";
+  assert.deepEqual(
+    bed.mock.requests.map(({ line, headers }) => [
+      line,
+      headers.get("x-aws-ec2-metadata-token"),
+    ]),
+    [
+      ["PUT /latest/api/token", null],
+      [`GET ${path}`, "imds-token"],
+      [`GET ${path}web`, "imds-token"],
+    ],
+  );
+});
+
+Deno.test("sourceCredentials() keeps the addresses of two instances apart", async () => {
+  await using one = await SourceBed.open();
+  await using two = await SourceBed.open();
+  const beds = [one, two, one, two];
+  await Promise.all(beds.map(async (bed, i) => {
+    const region = `eu-test-${i}`;
+    const hop = bed.hop({
+      order: ["instance"],
+      instanceEndpoint: bed.mock.url,
+    });
+    return await sourceCredentials(
+      { ...hop, at: { ...hop.at, region } },
+      sourcePlatform(),
+    );
+  }));
+  assert.deepEqual(
+    [one.mock.requests.length, two.mock.requests.length],
+    [6, 6],
+  );
+});
+
+for (const name of ["one that is set", "none"]) {
+  Deno.test(`sourceCredentials() leaves the instance's variable as it was: ${name}`, async () => {
+    await using bed = await SourceBed.open();
+    const variable = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
+    const before = name === "none" ? {} : { [variable]: "http://before" };
+    const hop = bed.hop({
+      order: ["instance"],
+      instanceEndpoint: bed.mock.url,
+    });
+    await sourceCredentials(hop, sourcePlatform(before));
+    assert.equal(Deno.env.get(variable), before[variable] ?? "");
+  });
+}
+
+Deno.test("sourceCredentials() gives up a container that does not answer, twice", async () => {
+  await using bed = await SourceBed.open();
+  bed.mock.answers.container = () => null;
+  const hop = bed.hop({ ...await everything(bed), order: ["container"] });
+  const clock = new FakeClock();
+  const call = sourceCredentials(hop, { ...sourcePlatform(), clock });
+  const failed = assert.rejects(call, { message: "TimeoutError" });
+  for (const attempt of [1, 2]) {
+    await eventually(
+      `attempt ${attempt}`,
+      () => bed.mock.requests.length === attempt,
+    );
+    await clock.advance(2000);
+    await clock.advance(100);
+  }
+  await failed;
+});
+
+const HOUR_MS = 3_600_000;
+
+Deno.test("sourceCredentials() tells the end of a role's session by this host's clock", async () => {
+  await using bed = await SourceBed.open();
+  await bed.config(
+    "[default]\nrole_arn = arn:aws:iam::123456789012:role/X\nsource_profile = keys\n[profile keys]\nKEYS",
+  );
+  // This host is an hour late.
+  const clock = new FakeClock(Date.now() - HOUR_MS);
+  const skew = new ClockSkew();
+  const platform = { ...sourcePlatform(), clock };
+  const { expiresAt } = await sourceCredentials(bed.hop(), platform, skew);
+  assert.ok(Math.abs(expiresAt - clock.now() - HOUR_MS) < 60_000);
+  assert.ok(Math.abs(skew.offset(bed.mock.url) - HOUR_MS) < 60_000);
+});
+
+Deno.test("sourceCredentials() joins a call that has not settled, and starts no second program", async () => {
+  await using bed = await SourceBed.open();
+  const started = bed.workspace.path("started");
+  const go = bed.workspace.path("go");
+  const program = await bed.workspace.write(
     "program",
-    `#!/bin/sh\necho started >>${started}\nread -r _ <${go}\necho '${keys}'\n`,
+    `#!/bin/sh\necho started >>${started}\nread -r _ <${go}\necho '${printed()}'\n`,
     0o700,
   );
   const { success } = await new Deno.Command("mkfifo", { args: [go] }).output();
   assert(success);
-  const config = `[profile slow]\ncredential_process = ${program}\n`;
-  const settings = settingsOf(await sourceIn(workspace, { config }, "slow"));
-  const calls = [
-    sourceCredentials(settings, {}),
-    sourceCredentials(settings, {}),
-  ];
+  await bed.config(`[default]\ncredential_process = ${program}`);
+  const calls = [1, 2].map(() =>
+    sourceCredentials(bed.hop(), sourcePlatform())
+  );
   // Opens the FIFO in a process of its own: it waits for the program.
   await new Deno.Command("sh", { args: ["-c", `echo go >${go}`] }).output();
   await Promise.all(calls);
   assert.equal(await Deno.readTextFile(started), "started\n");
 });
 
-Deno.test("sourceCredentials() asks anew once the last call has ended", async () => {
-  await using workspace = await Workspace.open();
-  const keys = (id: string) =>
-    `[default]\naws_access_key_id = ${id}\naws_secret_access_key = x\n`;
-  const before = await sourceIn(workspace, { credentials: keys("AKIAOLD") });
-  await sourceCredentials(settingsOf(before), {});
-  const after = await sourceIn(workspace, { credentials: keys("AKIANEW") });
-  const { accessKeyId } = await sourceCredentials(settingsOf(after), {});
-  assert.equal(accessKeyId, "AKIANEW");
+Deno.test("sourceCredentials() asks anew once a call has taken too long", async () => {
+  await using bed = await SourceBed.open();
+  const started = bed.workspace.path("started");
+  await bed.config(
+    `[default]\ncredential_process = echo >${started}; exec sleep 60`,
+  );
+  const clock = new FakeClock();
+  const call = sourceCredentials(bed.hop(), { ...sourcePlatform(), clock });
+  const late = assert.rejects(call, { code: "source-timeout" });
+  await eventually("the program", () => Deno.stat(started));
+  await clock.advance(12_000);
+  await late;
+  await bed.config("[default]\nKEYS");
+  const { accessKeyId } = await sourceCredentials(bed.hop(), sourcePlatform());
+  assert.equal(accessKeyId, "AKIAPROFILE");
 });

@@ -7,127 +7,271 @@
 
 import type { Clock } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
+import type { Metrics } from "$core/metrics.ts";
 import { Secret } from "$core/secret.ts";
-import { hideSecrets, mapAwsError, sourceTimeout } from "./errors.ts";
-import type { Session } from "./session.ts";
-import type { AwsSettings, Source } from "./settings.ts";
+import { hideSecrets } from "./errors.ts";
+import type { AssumeRoleHop, MfaHop, WebIdentityHop } from "./hops.ts";
 import {
-  type Environment,
-  SDK_LOGGER,
-  sourceCredentials,
-  stsAddress,
-} from "./source.ts";
+  type Credentials,
+  type Instant,
+  readSession,
+  type Session,
+} from "./session.ts";
+import type { StsAddress } from "./settings.ts";
+import type { ClockSkew } from "./skew.ts";
+import { SDK_LOGGER, stsClientAddress } from "./source.ts";
 import { openTransport } from "./transport.ts";
 
-/** All of it in ms: source credentials, STS, one retry. */
-export const TOTAL_TIMEOUT_MS = 12_000;
-
-/** What {@link assumeRole} needs from outside. */
+/** What a call of STS needs from outside. */
 export interface StsContext {
-  /** Limits the time of a call. */
+  /** Tells whether an answer is still valid. */
   readonly clock: Clock;
-  /** The environment of this process. */
-  readonly env: Environment;
-  /** Sets a variable for programs that a source starts. */
-  readonly setVariable: (name: string, value: string) => void;
+  /** What is known of the servers' clocks. */
+  readonly skew: ClockSkew;
+  /** Told of each call. */
+  readonly metrics: Metrics;
+  /** Ends the call. */
+  readonly signal: AbortSignal;
 }
 
-/**
- * Assumes a grant's role once.
- *
- * @param settings The grant's settings.
- * @param sessionName What CloudTrail will show; any text, made to fit.
- * @param context Clock and environment.
- * @returns A session that is valid now.
- * @throws {MoatError} One of the codes of `errors.ts`.
- * @see {@link https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html | AssumeRole}
- */
-export function assumeRole(
-  settings: AwsSettings,
-  sessionName: string,
-  context: StsContext,
-): Promise<Session> {
-  return new Promise((resolve, reject) => {
-    const stop = new AbortController();
-    let late = sourceTimeout(settings);
-    const onSource = () => {
-      const slow = new DOMException("", "TimeoutError");
-      late = mapAwsError(slow, settings);
-    };
-    const cancel = context.clock.after(TOTAL_TIMEOUT_MS, () => {
-      stop.abort();
-      reject(late);
-    });
-    callSts(settings, sessionName, context, stop.signal, onSource)
-      .then(resolve, (error) => reject(mapAwsError(error, settings)))
-      .finally(cancel);
-  });
-}
+/** Life of an MFA session in s: 12 hours, GetSessionToken's own default. */
+const MFA_SECONDS = 43_200;
 
 /** Loads the SDK ahead of the first call. */
 export async function preloadSdk(): Promise<void> {
   await import("./sdk_sts.ts");
 }
 
-async function callSts(
-  settings: AwsSettings,
-  sessionName: string,
-  { clock, env, setVariable }: StsContext,
-  abortSignal: AbortSignal,
-  onSource: () => void,
+/**
+ * Assumes a role.
+ *
+ * @param hop Every parameter of the call.
+ * @param credentials Who assumes it.
+ * @param context Clock and bound.
+ * @returns A session that is valid now.
+ * @throws What the SDK throws: see `mapAwsError`.
+ * @see {@link https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html | AssumeRole}
+ */
+export async function assumeRole(
+  hop: AssumeRoleHop,
+  credentials: Credentials,
+  context: StsContext,
 ): Promise<Session> {
-  const { STSClient, AssumeRoleCommand } = await import("./sdk_sts.ts");
-  // The SDK gives its source programs our environment: with this, our own
-  // helper refuses, so that moat is never its own source.
-  setVariable("MOAT_SOURCE", "1");
-  const credentials = await sourceCredentials(settings, env);
-  onSource();
-  using transport = await openTransport(settings.source);
-  const client = new STSClient({
-    region: settings.region,
+  const { AssumeRoleCommand } = await import("./sdk_sts.ts");
+  const command = new AssumeRoleCommand({
+    RoleArn: hop.role,
+    RoleSessionName: hop.sessionName,
+    ...policyParameters(hop),
+    ...(hop.durationSeconds && { DurationSeconds: hop.durationSeconds }),
+    ...(hop.externalId && { ExternalId: hop.externalId }),
+    ...(hop.sourceIdentity && { SourceIdentity: hop.sourceIdentity }),
+    ...(hop.tags.length > 0 &&
+      { Tags: hop.tags.map(([Key, Value]) => ({ Key, Value })) }),
+    ...(hop.transitiveTags.length > 0 &&
+      { TransitiveTagKeys: [...hop.transitiveTags] }),
+  });
+  return await call(
+    hop.at,
     credentials,
+    "AssumeRole",
+    context,
+    async (sts) =>
+      toSession(await sts.send(command, sts.options), sts.now(), hop),
+  );
+}
+
+/**
+ * Assumes a role with the token of a file, which is read anew each time.
+ *
+ * @param hop Every parameter of the call.
+ * @param context Clock and bound.
+ * @returns A session that is valid now.
+ * @throws {MoatError} `token-unreadable`, or what the SDK throws.
+ * @see {@link https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html | AssumeRoleWithWebIdentity}
+ */
+export async function assumeRoleWithWebIdentity(
+  hop: WebIdentityHop,
+  context: StsContext,
+): Promise<Session> {
+  const { AssumeRoleWithWebIdentityCommand } = await import("./sdk_sts.ts");
+  const token = await readToken(hop.tokenFile);
+  const command = new AssumeRoleWithWebIdentityCommand({
+    RoleArn: hop.role,
+    RoleSessionName: hop.sessionName,
+    WebIdentityToken: token.reveal(),
+    ...policyParameters(hop),
+    ...(hop.durationSeconds && { DurationSeconds: hop.durationSeconds }),
+  });
+  const action = "AssumeRoleWithWebIdentity";
+  // The action is not signed.
+  try {
+    return await call(
+      hop.at,
+      undefined,
+      action,
+      context,
+      async (sts) =>
+        toSession(await sts.send(command, sts.options), sts.now(), hop),
+    );
+  } catch (error) {
+    throw hideSecrets(error, [token.reveal()]);
+  }
+}
+
+/**
+ * Opens an MFA session, with which roles that ask for MFA can be assumed for
+ * hours without a further code.
+ *
+ * @param hop The device.
+ * @param credentials Long-lived keys of the device's user.
+ * @param code What the device shows.
+ * @param context Clock and bound.
+ * @returns A session of 12 hours; it has no ARN.
+ * @throws What the SDK throws: see `mapAwsError`.
+ * @see {@link https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html | GetSessionToken}
+ */
+export async function getSessionToken(
+  hop: MfaHop,
+  credentials: Credentials,
+  code: string,
+  context: StsContext,
+): Promise<Session> {
+  const { GetSessionTokenCommand } = await import("./sdk_sts.ts");
+  const command = new GetSessionTokenCommand({
+    SerialNumber: hop.mfa.serial,
+    TokenCode: code,
+    DurationSeconds: MFA_SECONDS,
+  });
+  const action = "GetSessionToken";
+  return await call(
+    hop.at,
+    credentials,
+    action,
+    context,
+    async (sts) =>
+      toSession(await sts.send(command, sts.options), sts.now(), {
+        role: undefined,
+        durationSeconds: MFA_SECONDS,
+      }),
+  );
+}
+
+function policyParameters(
+  { policy, policyArns }: Pick<AssumeRoleHop, "policy" | "policyArns">,
+) {
+  return {
+    ...(policy && { Policy: policy }),
+    ...(policyArns.length > 0 &&
+      { PolicyArns: policyArns.map((arn) => ({ arn })) }),
+  };
+}
+
+/** A token is some kilobytes; STS takes 20,000 characters. */
+const MAX_TOKEN_LENGTH = 20_000;
+
+async function readToken(path: string): Promise<Secret> {
+  let text: string;
+  try {
+    // A pipe would be waited for.
+    const { isFile, size } = await Deno.stat(path);
+    if (!isFile || size > MAX_TOKEN_LENGTH) throw wrongToken(path);
+    text = (await Deno.readTextFile(path)).trim();
+  } catch (cause) {
+    if (cause instanceof MoatError) throw cause;
+    throw badToken(`Cannot read the web identity token "${path}"`, cause);
+  }
+  if (text.length < 4) throw wrongToken(path);
+  return new Secret(text);
+}
+
+function wrongToken(path: string): MoatError {
+  return badToken(
+    `Cannot use the web identity token "${path}": wanted a file of 4 to ${MAX_TOKEN_LENGTH} characters`,
+  );
+}
+
+function badToken(message: string, cause?: unknown): MoatError {
+  return new MoatError("token-unreadable", message, {
+    hint: "check what writes the token, and that this user may read it",
+    cause,
+  });
+}
+
+type Client = InstanceType<typeof import("./sdk_sts.ts").STSClient>;
+
+interface Sts {
+  readonly send: Client["send"];
+  readonly options: { abortSignal: AbortSignal };
+  now(): Instant;
+}
+
+/** Makes a client for one call: nothing of it is reused by another. */
+async function call<T>(
+  at: StsAddress,
+  credentials: Credentials | undefined,
+  action: string,
+  { clock, skew, metrics, signal }: StsContext,
+  use: (sts: Sts) => Promise<T>,
+): Promise<T> {
+  const { STSClient } = await import("./sdk_sts.ts");
+  const place = at.stsEndpoint ?? at.region;
+  using transport = await openTransport(
+    at,
+    (date) => skew.learn(place, date, clock.now()),
+  );
+  const client = new STSClient({
+    region: at.region,
+    ...(credentials && { credentials: revealed(credentials) }),
     requestHandler: transport.requestHandler,
     logger: SDK_LOGGER,
     maxAttempts: 2,
-    ...stsAddress(settings.source),
+    systemClockOffset: skew.offset(place),
+    ...stsClientAddress(at),
   });
+  metrics.count("sts_calls_total", { action });
   try {
-    const output = await client.send(
-      new AssumeRoleCommand({
-        RoleArn: settings.role,
-        RoleSessionName: fitSessionName(sessionName),
-        DurationSeconds: settings.durationSeconds,
-        ...(settings.externalId && { ExternalId: settings.externalId }),
+    return await use({
+      send: client.send.bind(client) as Client["send"],
+      options: { abortSignal: signal },
+      now: () => ({
+        local: clock.now(),
+        server: clock.now() + skew.offset(place),
       }),
-      { abortSignal },
-    );
-    return toSession(output, settings, clock.now());
+    });
   } catch (error) {
-    const { secretAccessKey, sessionToken } = credentials;
-    throw hideSecrets(error, [secretAccessKey, sessionToken]);
+    throw hideSecrets(error, [
+      credentials?.secretAccessKey.reveal(),
+      credentials?.sessionToken?.reveal(),
+    ]);
   } finally {
     client.destroy();
   }
+}
+
+function revealed({ accessKeyId, secretAccessKey, sessionToken }: Credentials) {
+  return {
+    accessKeyId,
+    secretAccessKey: secretAccessKey.reveal(),
+    ...(sessionToken && { sessionToken: sessionToken.reveal() }),
+  };
 }
 
 /**
  * Asks who the credentials of this environment belong to; its default chain
  * is the SDK's own.
  *
- * @param region Where to ask.
- * @param source Whose CA bundle to trust.
+ * @param at Where to ask, and whose CA bundle to trust.
  * @returns Account, ARN and user id.
  * @throws What the SDK throws: see `mapAwsError`.
  * @see {@link https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html | GetCallerIdentity}
  */
 export async function getCallerIdentity(
-  region: string,
-  source: Source,
+  at: Pick<StsAddress, "region" | "caBundle">,
 ): Promise<Record<string, string>> {
   const { GetCallerIdentityCommand, STSClient } = await import("./sdk_sts.ts");
-  using transport = await openTransport(source);
+  using transport = await openTransport(at);
   const client = new STSClient({
-    region,
+    region: at.region,
     requestHandler: transport.requestHandler,
     logger: SDK_LOGGER,
     maxAttempts: 2,
@@ -144,7 +288,7 @@ export async function getCallerIdentity(
   }
 }
 
-interface AssumeRoleAnswer {
+interface SessionAnswer {
   Credentials?: {
     AccessKeyId?: string | undefined;
     SecretAccessKey?: string | undefined;
@@ -152,53 +296,38 @@ interface AssumeRoleAnswer {
     Expiration?: Date | undefined;
   } | undefined;
   AssumedRoleUser?: { Arn?: string | undefined } | undefined;
+  PackedPolicySize?: number | undefined;
 }
 
-/** Where clocks differ a little; a session beyond this is not what was asked for. */
-const LATE_MS = 5 * 60_000;
-
-const ACCESS_KEY_ID = /^[A-Z0-9]{16,128}$/;
-const SECRET = /^[\x21-\x7e]{1,8192}$/;
-const ARN = /^arn:[\x21-\x7e]{1,2044}$/;
-
-/**
- * Refuses whatever is not a complete session in plain ASCII, because it goes
- * to clients, logs and the audit log.
- */
 function toSession(
-  output: AssumeRoleAnswer,
-  settings: AwsSettings,
-  now: number,
+  { Credentials, AssumedRoleUser, PackedPolicySize }: SessionAnswer,
+  now: Instant,
+  { role, durationSeconds }: {
+    role: string | undefined;
+    durationSeconds: number | undefined;
+  },
 ): Session {
-  const {
-    AccessKeyId = "",
-    SecretAccessKey = "",
-    SessionToken = "",
-    Expiration,
-  } = output.Credentials ?? {};
-  const assumedRoleArn = output.AssumedRoleUser?.Arn ?? settings.role;
-  const expiresAt = Expiration?.getTime() ?? NaN;
-  const isSession = ACCESS_KEY_ID.test(AccessKeyId) &&
-    SECRET.test(SecretAccessKey) && SECRET.test(SessionToken) &&
-    ARN.test(assumedRoleArn) && expiresAt > now;
-  if (!isSession) {
-    throw new MoatError(
-      "sts-garbage",
-      `Cannot assume ${settings.role}: STS answered without a complete, unexpired session`,
-      { hint: "check that AWS_ENDPOINT_URL_STS names an STS, and the clock" },
-    );
-  }
-  const latest = now + settings.durationSeconds * 1000 + LATE_MS;
-  return {
-    accessKeyId: AccessKeyId,
-    secretAccessKey: new Secret(SecretAccessKey),
-    sessionToken: new Secret(SessionToken),
-    expiresAt: Math.min(expiresAt, latest),
-    assumedRoleArn,
-  };
+  const session = readSession(
+    {
+      accessKeyId: Credentials?.AccessKeyId,
+      secretAccessKey: Credentials?.SecretAccessKey,
+      sessionToken: Credentials?.SessionToken,
+      expiration: Credentials?.Expiration?.getTime(),
+      assumedRoleArn: role ? AssumedRoleUser?.Arn ?? role : "",
+      packedPolicySize: PackedPolicySize,
+    },
+    durationSeconds,
+    now,
+  );
+  if (!session) throw noSession(role);
+  return session;
 }
 
-/** STS takes 2 to 64 of letters, digits and `_+=,.@-`. */
-function fitSessionName(text: string): string {
-  return text.replace(/[^\w+=,.@-]/g, "-").slice(0, 64).padEnd(2, "-");
+function noSession(role: string | undefined): MoatError {
+  const what = role ? `assume ${role}` : "open an MFA session";
+  return new MoatError(
+    "sts-garbage",
+    `Cannot ${what}: STS answered without a complete, unexpired session`,
+    { hint: "check that AWS_ENDPOINT_URL_STS names an STS, and the clock" },
+  );
 }

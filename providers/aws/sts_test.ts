@@ -3,8 +3,13 @@ import { MoatError } from "$core/errors.ts";
 import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { Workspace } from "../../tests/support/workspace.ts";
-import type { AwsSettings, Source } from "./settings.ts";
-import { assumeRole } from "./sts.ts";
+import {
+  awsGrant,
+  awsSettings,
+  awsSource,
+} from "../../tests/support/aws_grant.ts";
+import { SessionEngine } from "./engine.ts";
+import { type AwsSettings, type Source, writeSettings } from "./settings.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/Deploy";
 const SESSION_ARN = "arn:aws:sts::123456789012:assumed-role/Deploy/x";
@@ -64,24 +69,28 @@ const ENV = {
   AWS_SESSION_TOKEN: `${CANARY}-token`,
 };
 
-function settingsOf(source: Partial<Source>): AwsSettings {
-  return {
-    role: ROLE,
-    region: "eu-central-1",
+function settingsOf(
+  source: Partial<Source>,
+  stsEndpoint?: string,
+): AwsSettings {
+  return awsSettings({
+    roles: [ROLE],
     durationSeconds: 900,
-    source: {
-      kind: "default",
-      configFile: "/nonexistent/config",
-      credentialsFile: "/nonexistent/credentials",
-      ...source,
-    },
-  };
+    source: awsSource(source),
+    ...(stsEndpoint && { stsEndpoint }),
+  });
+}
+
+/** Assumes the role as a grant does. */
+async function assumeRole(settings: AwsSettings) {
+  const engine = new SessionEngine(fakePlatform({ now: NOW, env: ENV }));
+  const binding = { name: "x1", grants: [], tokenDigest: "" };
+  const grant = { ...awsGrant(), settings: writeSettings(settings) };
+  return await engine.obtain(grant, binding);
 }
 
 async function assume(server: Server, source: Partial<Source> = {}) {
-  const settings = settingsOf({ stsEndpoint: server.url, ...source });
-  const context = fakePlatform({ now: NOW, env: ENV });
-  return await assumeRole(settings, "x", context);
+  return await assumeRole(settingsOf(source, server.url));
 }
 
 Deno.test("assumeRole() takes a session", async () => {
@@ -215,7 +224,12 @@ async function chained(workspace: Workspace): Promise<Partial<Source>> {
     "config",
     `[profile chained]\nrole_arn = ${ROLE}\nsource_profile = base\n`,
   );
-  return { kind: "profile", profile: "chained", configFile, credentialsFile };
+  return {
+    order: ["profile"],
+    profile: "chained",
+    configFile,
+    credentialsFile,
+  };
 }
 
 Deno.test("assumeRole() quotes no secret of a profile that assumes a role", async () => {
@@ -260,8 +274,7 @@ async function destinations(settings: AwsSettings): Promise<string[]> {
     return Promise.reject(new TypeError("no network in this test"));
   };
   try {
-    const context = fakePlatform({ now: NOW, env: ENV });
-    await assert.rejects(assumeRole(settings, "x", context));
+    await assert.rejects(assumeRole(settings));
   } finally {
     globalThis.fetch = real;
   }

@@ -7,7 +7,7 @@
 
 import { MoatError } from "$core/errors.ts";
 import { RefusedAnswer } from "./errors.ts";
-import type { Source } from "./settings.ts";
+import type { StsAddress } from "./settings.ts";
 
 /** One HTTP request; reading its answer is limited by the whole call. */
 const REQUEST_TIMEOUT_MS = 5000;
@@ -15,8 +15,26 @@ const REQUEST_TIMEOUT_MS = 5000;
 /** Far above any answer of STS or SSO, undone compression included. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
+/**
+ * Told of a server's clock.
+ *
+ * @param date The value of its `Date` header, if there was one.
+ * @param origin Whose it is, such as `https://sts.eu-west-1.amazonaws.com`.
+ */
+export type DateListener = (date: string | null, origin: string) => void;
+
+/** What {@link openTransport} may be told. */
+export interface TransportOptions {
+  /** Ends its requests. */
+  readonly signal?: AbortSignal;
+  /** The only server to connect to, past HTTP_PROXY and its like. */
+  readonly direct?: URL;
+}
+
 /** What carries the requests of one call; `using` ends them all. */
 export interface Transport extends Disposable {
+  /** Makes one request; an answer has 64 KiB at most. */
+  readonly fetch: (request: Request) => Promise<Response>;
   /** What an SDK client takes as `requestHandler`. */
   readonly requestHandler: object;
 }
@@ -28,32 +46,67 @@ export interface Transport extends Disposable {
  * session token along, and no more than 64 KiB of an answer is read; both fail
  * with {@link RefusedAnswer}.
  *
- * @param source Whose CA bundle to trust.
+ * @param at Whose CA bundle to trust.
+ * @param onDate Told of each success, and of each refusal that may be for the
+ * request's time.
+ * @param options What ends its requests, and whether proxies are passed by.
  * @returns The transport.
  * @throws {MoatError} `ca-bundle-unreadable`.
  */
-export async function openTransport(source: Source): Promise<Transport> {
+export async function openTransport(
+  { caBundle }: Pick<StsAddress, "caBundle">,
+  onDate?: DateListener,
+  { signal, direct }: TransportOptions = {},
+): Promise<Transport> {
   const { FetchHttpHandler } = await import("./sdk_sts.ts");
-  const { caBundle } = source;
-  const client = caBundle === undefined
-    ? undefined
-    : Deno.createHttpClient({ caCerts: [await readCaBundle(caBundle)] });
+  const client = await openClient(caBundle, direct);
   const stop = new AbortController();
-  const customFetch = async (request: Request) => {
-    const signal = AbortSignal.any([request.signal, stop.signal]);
-    const init = { signal, redirect: "manual", ...(client && { client }) };
-    return await limit(await fetch(request, init as RequestInit));
+  const ends = signal ? [signal, stop.signal] : [stop.signal];
+  const limitedFetch = async (request: Request) => {
+    const response = await fetch(request, {
+      signal: AbortSignal.any([request.signal, ...ends]),
+      redirect: "manual",
+      ...(client && { client }),
+    });
+    if (tellsTime(response.status)) {
+      onDate?.(response.headers.get("date"), new URL(request.url).origin);
+    }
+    return await limit(response);
   };
   return {
+    fetch: limitedFetch,
     requestHandler: new FetchHttpHandler({
       requestTimeout: REQUEST_TIMEOUT_MS,
-      customFetch: customFetch as typeof fetch,
+      customFetch: limitedFetch as typeof fetch,
     }),
     [Symbol.dispose]() {
       stop.abort();
       client?.close();
     },
   };
+}
+
+/** None, where the runtime's own will do. */
+async function openClient(caBundle: string | undefined, direct?: URL) {
+  if (caBundle === undefined && !direct) return undefined;
+  return Deno.createHttpClient({
+    ...(caBundle !== undefined && { caCerts: [await readCaBundle(caBundle)] }),
+    ...(direct && { proxy: addressOf(direct) }),
+  });
+}
+
+/** A "proxy" of plain TCP, which is the server itself. */
+function addressOf({ hostname, port, protocol }: URL) {
+  return {
+    transport: "tcp",
+    hostname: hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(port || (protocol === "https:" ? 443 : 80)),
+  } as const;
+}
+
+/** Success, and the statuses with which AWS refuses a request for its time. */
+function tellsTime(status: number): boolean {
+  return status >= 200 && status < 300 || status === 400 || status === 403;
 }
 
 async function limit(response: Response): Promise<Response> {

@@ -7,7 +7,6 @@
 import type { Binding } from "$core/binding.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
-import type { Log } from "$core/log.ts";
 import type { Platform } from "$core/platform.ts";
 import {
   type Answer,
@@ -19,32 +18,38 @@ import type { Session } from "./session.ts";
 
 const MINUTE_MS = 60_000;
 
+/** Keeps account of what one grant hands out to one binding. */
+export interface VendRecorder {
+  /** Told of each session that is handed out. */
+  vended(session: Session): void;
+  /** Told of each request that got none. */
+  refused(error: MoatError): void;
+}
+
 /**
  * Makes the handler of an endpoint: it answers with the session, or with the
  * error in the shape that SDKs read.
  *
  * @param session Gives the session, at once if there is one.
  * @param format Makes the answer; called once per session.
- * @param vended Told of each session that is handed out.
- * @param log Told of each refusal.
+ * @param recorder Told of what is handed out and what is not.
  * @returns The handler.
  */
 export function vend(
   session: () => Session | Promise<Session>,
   format: (session: Session) => Answer,
-  vended: (session: Session) => void,
-  log: Log,
+  recorder: VendRecorder,
 ): EndpointHandler {
   let last: { session: Session; answer: Answer } | undefined;
   const answer = (current: Session) => {
-    vended(current);
+    recorder.vended(current);
     if (last?.session !== current) {
       last = { session: current, answer: format(current) };
     }
     return last.answer;
   };
   const refuse = (error: MoatError) => {
-    log.warn("credentials-refused", { code: error.code });
+    recorder.refused(error);
     return errorAnswer(502, error.code, clientSentence(error));
   };
   return () => {
@@ -56,12 +61,11 @@ export function vend(
 
 /**
  * Audits the first vend of each session to a binding, and counts the repeats
- * once a minute (design decision 10).
+ * once a minute (design decision 10); of refusals likewise the first of a code.
  */
 export class VendRecorders {
   readonly #platform: Platform;
-  /** What writes the count of each binding's recorders. */
-  readonly #flushes = new Map<string, (() => void)[]>();
+  readonly #recorders = new Map<string, Map<string, Recorder>>();
 
   /** Writes to the platform's audit log. */
   constructor(platform: Platform) {
@@ -69,47 +73,90 @@ export class VendRecorders {
   }
 
   /**
-   * Makes the recorder of a grant's endpoints in one binding.
+   * Gives the recorder of a grant in one binding.
    *
    * @param grant What is handed out.
    * @param binding To whom.
-   * @returns What is told of each session that is handed out.
+   * @returns The same one each time until the binding ends.
    */
-  recorder(grant: Grant, binding: Binding): (session: Session) => void {
-    const { clock, audit } = this.#platform;
-    let last: Session | undefined;
-    let repeats = 0;
-    let cancel = () => {};
-    const record = (event: string, session: Session, more = {}) =>
-      audit.recordSoon(event, {
-        grant: grant.name,
-        binding: binding.name,
-        accessKeyId: session.accessKeyId,
-        assumedRole: session.assumedRoleArn,
-        expiresAt: new Date(session.expiresAt).toISOString(),
-        ...more,
-      });
-    const flush = () => {
-      cancel();
-      if (last && repeats > 0) record("vended-again", last, { count: repeats });
-      repeats = 0;
-    };
-    const { name } = binding;
-    this.#flushes.set(name, [...this.#flushes.get(name) ?? [], flush]);
-    return (session) => {
-      if (session !== last) {
-        flush();
-        last = session;
-        record("vended", session);
-      } else if (repeats++ === 0) {
-        cancel = clock.after(MINUTE_MS, flush);
-      }
-    };
+  recorder({ name }: Grant, binding: Binding): VendRecorder {
+    let ofBinding = this.#recorders.get(binding.name);
+    if (!ofBinding) {
+      this.#recorders.set(binding.name, ofBinding = new Map());
+    }
+    let recorder = ofBinding.get(name);
+    if (!recorder) {
+      recorder = new Recorder(this.#platform, name, binding.name);
+      ofBinding.set(name, recorder);
+    }
+    return recorder;
   }
 
   /** Writes what is left to count when a binding ends. */
-  end(binding: Binding): void {
-    this.#flushes.get(binding.name)?.forEach((flush) => flush());
-    this.#flushes.delete(binding.name);
+  end({ name }: Binding): void {
+    this.#recorders.get(name)?.forEach((recorder) => recorder.flush());
+    this.#recorders.delete(name);
+  }
+}
+
+class Recorder implements VendRecorder {
+  readonly #platform: Platform;
+  readonly #fields: { grant: string; binding: string };
+  #last: Session | undefined;
+  #repeats = 0;
+  #cancelFlush = () => {};
+  #lastCode = "";
+  #lastRefusal = -Infinity;
+
+  constructor(platform: Platform, grant: string, binding: string) {
+    this.#platform = platform;
+    this.#fields = { grant, binding };
+  }
+
+  vended(session: Session): void {
+    const { clock } = this.#platform;
+    if (session !== this.#last) {
+      this.flush();
+      this.#last = session;
+      this.#lastCode = "";
+      this.#record("vended", session);
+    } else if (this.#repeats++ === 0) {
+      this.#cancelFlush = clock.after(MINUTE_MS, () => this.flush());
+    }
+  }
+
+  refused({ code, message }: MoatError): void {
+    const { clock, log, metrics, audit } = this.#platform;
+    log.warn("credentials-refused", { ...this.#fields, code, message });
+    metrics.count("credentials_refused_total", { code });
+    const now = clock.now();
+    const isRepeat = code === this.#lastCode &&
+      now < this.#lastRefusal + MINUTE_MS;
+    if (isRepeat) return;
+    this.#lastCode = code;
+    this.#lastRefusal = now;
+    audit.recordSoon("refused", { ...this.#fields, code });
+  }
+
+  flush(): void {
+    this.#cancelFlush();
+    const count = this.#repeats;
+    this.#repeats = 0;
+    if (!this.#last || count === 0) return;
+    this.#record("vended-again", this.#last, { count });
+    this.#platform.metrics.count("credentials_vended_total", {}, count);
+  }
+
+  #record(event: string, session: Session, more = {}): void {
+    if (event === "vended") {
+      this.#platform.metrics.count("credentials_vended_total");
+    }
+    this.#platform.audit.recordSoon(event, {
+      ...this.#fields,
+      accessKeyId: session.accessKeyId,
+      assumedRole: session.assumedRoleArn,
+      expiresAt: new Date(session.expiresAt).toISOString(),
+      ...more,
+    });
   }
 }

@@ -7,9 +7,17 @@
 
 import type { Clock } from "$core/clock.ts";
 import { mapAwsError } from "./errors.ts";
-import { type Environment, readProfile, recordSource } from "./source.ts";
-import type { Source } from "./settings.ts";
-import { getCallerIdentity, TOTAL_TIMEOUT_MS } from "./sts.ts";
+import type { AwsSettings, Source } from "./settings.ts";
+import {
+  type Environment,
+  readProfile,
+  recordAddress,
+  recordSource,
+} from "./source.ts";
+import { getCallerIdentity } from "./sts.ts";
+
+/** Bound of the call in ms, its retry and the search for credentials included. */
+const TIMEOUT_MS = 12_000;
 
 /**
  * Calls `sts:GetCallerIdentity` with the SDK's own default chain.
@@ -24,18 +32,22 @@ export async function whoami(
   clock: Clock,
 ): Promise<Record<string, string>> {
   const source = recordSource(env);
-  const region = await findRegion(env, source);
+  const settings: AwsSettings = {
+    ...await recordAddress(env, source),
+    region: await findRegion(env, source),
+    roles: [],
+    source,
+  };
   const late = Promise.withResolvers<never>();
   const cancel = clock.after(
-    TOTAL_TIMEOUT_MS,
+    TIMEOUT_MS,
     () => late.reject(new DOMException("", "TimeoutError")),
   );
   try {
-    const call = getCallerIdentity(region, source);
-    return await Promise.race([call, late.promise]);
+    return await Promise.race([getCallerIdentity(settings), late.promise]);
   } catch (error) {
-    const settings = { role: "", region, durationSeconds: 0, source };
-    throw mapAwsError(error, settings, "tell whose credentials these are");
+    const action = "tell whose credentials these are";
+    throw mapAwsError(error, { settings, service: "STS", action });
   } finally {
     cancel();
   }

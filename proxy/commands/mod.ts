@@ -25,6 +25,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         repeatable: true,
       },
     ],
+    providerFlags: "bindingFlags",
     takesCommand: true,
     notes: [
       "Exit status: the command's own; 125 if moat failed, 126 if the command",
@@ -49,6 +50,15 @@ export const PROXY_COMMANDS: readonly Command[] = [
         repeatable: true,
       },
       {
+        name: "metrics",
+        value: "ADDR:PORT",
+        summary: "Serve /metrics for Prometheus there, such as 127.0.0.1:19081",
+      },
+      {
+        name: "prefetch",
+        summary: "Prepare the first answer of every grant at start",
+      },
+      {
         name: "log-format",
         value: "FORMAT",
         summary: "json or text (default: text on a terminal, else json)",
@@ -65,10 +75,18 @@ export const PROXY_COMMANDS: readonly Command[] = [
       JSON_FLAG,
     ],
     notes: [
-      "Prints one line `ready URL` per listener and `control PATH` on stdout; the",
-      "log goes to stderr. SIGTERM or Ctrl-C lets answers under way finish; a",
-      "second one ends it at once.",
+      "Prints one line `ready URL` per listener, `metrics URL` and `control PATH` on",
+      "stdout; the log goes to stderr. SIGTERM or Ctrl-C lets answers under way",
+      "finish; a second one ends it at once.",
     ],
     load: () => import("./proxy.ts").then((m) => m.run),
+  },
+  {
+    name: "status",
+    summary: "Show what the running proxy serves, and what ends soon",
+    usage: "[--json]",
+    examples: ["moat status"],
+    flags: [JSON_FLAG],
+    load: () => import("./status.ts").then((m) => m.run),
   },
 ];

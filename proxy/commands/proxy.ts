@@ -20,8 +20,11 @@ import { COMMIT, VERSION } from "$core/version.ts";
 import { isLoopback } from "../addresses.ts";
 import { BindingTable } from "../bindings.ts";
 import { serveControl } from "../control.ts";
+import { ExpiryWatch } from "../expiries.ts";
 import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
 import { ProcessPermission } from "../permissions.ts";
+import { prefetchGrants } from "../prefetch.ts";
+import { ProviderMethods } from "../provider_methods.ts";
 import { holdProxyLock } from "../proxy_lock.ts";
 import { sweepRuns } from "../run_files.ts";
 import { Runs } from "../runs.ts";
@@ -44,6 +47,7 @@ export async function run(
   const { paths, clock } = platform;
   const listen = args.flags["listen"] as readonly string[] | undefined;
   const addresses = (listen ?? [DEFAULT_LISTEN]).map(parseListen);
+  const metricsAddress = metricsFrom(args.flags);
   using _lock = await holdProxyLock(paths);
   log.use(await logFrom(context, args.flags));
   await sweepRuns(paths);
@@ -65,10 +69,36 @@ export async function run(
     listeners,
     endsWhenIdle,
     onIdle: endIfIdle,
+    onOpened: (grants, owner) => expiries.tell(grants, owner),
   });
   const permission = new ProcessPermission(registry, store, log);
+  const expiries = new ExpiryWatch({
+    platform,
+    registry,
+    store,
+    notify: (grant, notice) => runs.notify(grant, notice),
+  });
+  const prefetch = async (grant?: string) => {
+    if (!args.flags["prefetch"]) return;
+    await prefetchGrants({ registry, store, log }, grant);
+  };
+  const grantChanged = async (name: string) => {
+    await runs.grantChanged(name);
+    const warnings = await permission.review();
+    await expiries.review(name);
+    void prefetch(name);
+    return warnings;
+  };
+  const methods = new ProviderMethods({
+    registry,
+    store,
+    binding: (name) => runs.binding(name),
+    grantChanged,
+  });
   const urls = addresses.map((address) => listeners.listen(address));
-  warnOfReach(addresses, log);
+  const metricsUrl = metricsAddress &&
+    await serveMetrics(context, listeners, metricsAddress);
+  warnOfReach(addresses, "a token is still asked for", log);
   const control = await serveControl(paths.controlSocket, {
     runs,
     onDisconnect: endIfIdle,
@@ -77,24 +107,26 @@ export async function run(
       version: `${VERSION} ${COMMIT}`,
       listeners: urls,
       runs: runs.names,
+      expiries: expiries.statuses,
     }),
-    async grantChanged(name) {
-      await runs.grantChanged(name);
-      return await permission.review();
-    },
+    grantChanged,
+    callProvider: (...call) => methods.call(...call),
   });
   // Before anyone knows that we are ready, and so may stop us.
   const stopped = untilStopped(idle.promise);
   for (const url of urls) output.text(`ready ${url}\n`);
+  if (metricsUrl) output.text(`metrics ${metricsUrl}\n`);
   output.text(`control ${paths.controlSocket}\n`);
   log.info("started", { version: VERSION, commit: COMMIT, pid: Deno.pid });
-  permission.review().catch((error) =>
+  const reviewed = permission.review().catch((error) =>
     log.error("review-failed", { code: toMoatError(error).code })
   );
+  void expiries.start(reviewed).then(() => prefetch());
   if (endsWhenIdle) clock.after(FIRST_RUN_MS, endIfIdle);
 
   await stopped;
   runs.stop();
+  expiries.stop();
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
   await control.close();
@@ -103,13 +135,37 @@ export async function run(
   return 0;
 }
 
-function warnOfReach(addresses: readonly ListenAddress[], log: Log): void {
+function metricsFrom(flags: FlagValues): ListenAddress | undefined {
+  const { metrics } = flags;
+  return typeof metrics === "string" ? parseListen(metrics) : undefined;
+}
+
+/** Keeps measurements from now on; without the flag nobody loads the library. */
+async function serveMetrics(
+  { metrics, log }: CommandContext,
+  listeners: Listeners,
+  address: ListenAddress,
+): Promise<string> {
+  const { createMetrics, createMetricsService } = await import("../metrics.ts");
+  const kept = await createMetrics(log);
+  metrics.use(kept);
+  metrics.gauge("runs", 0);
+  metrics.gauge("build_info", 1, { version: VERSION, commit: COMMIT });
+  warnOfReach([address], "metrics are served without a token", log);
+  const service = createMetricsService(() => kept.read());
+  return listeners.listenApart(address, service, "--metrics");
+}
+
+function warnOfReach(
+  addresses: readonly ListenAddress[],
+  remark: string,
+  log: Log,
+): void {
   for (const { hostname } of addresses) {
     if (isLoopback(hostname)) continue;
     log.warn("not-loopback", {
       hostname,
-      reason:
-        "other machines may reach this listener; a token is still asked for",
+      reason: `other machines may reach this listener; ${remark}`,
     });
   }
 }

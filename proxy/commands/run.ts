@@ -9,11 +9,15 @@ import { digestToken, mintToken } from "$core/binding.ts";
 import type { RunOpened } from "$core/control.ts";
 import { parseGrantName } from "$core/grant.ts";
 import { MoatError, usageError } from "$core/errors.ts";
+import { readBindingSettings } from "../binding_settings.ts";
 import { runChild } from "../child.ts";
 import { type EngineRun, parseEngineRun } from "../engine.ts";
+import { readLines } from "../engine_files.ts";
+import { compareEnvironments } from "../environments.ts";
 import { chooseReach, type ContainerReach } from "../reach.ts";
 import { createRunFiles } from "../run_files.ts";
 import { RunConnection } from "../run_connection.ts";
+import { findSubject } from "../subject.ts";
 import { askEngine } from "../ask_engine.ts";
 
 /** Where a container sees the run's files. */
@@ -32,6 +36,7 @@ export async function run(
     );
   }
   const names = grants.map((grant) => parseGrantName(grant).name);
+  const settings = await readBindingSettings(context.registry, names, args);
   const container = parseEngineRun(args.command);
   const way = container && await chooseReach(container, askEngine(container));
   const { platform, output } = context;
@@ -46,9 +51,14 @@ export async function run(
       tokenDigest: digestToken(token.reveal()),
       directory: container ? CONTAINER_DIRECTORY : files.directory,
       reach: way?.reach ?? { by: "loopback" },
+      ...(settings && { settings }),
+      subject: await findSubject(name, platform.env, container),
     }, (fresh) => files.replaceToken(fresh));
     const { opened } = connection;
     await files.write(opened.files, token);
+    for (const warning of await compareEnvironments(context, names, opened)) {
+      output.warn(warning);
+    }
     if (container) await warnOfConflicts(container, opened, context);
     const command = container && way
       ? containerCommand(container, way, opened, files.directory)
@@ -130,8 +140,7 @@ function matchesName(pattern: string, name: string): boolean {
     : name === pattern;
 }
 
-/** A file that cannot be read is the engine's to complain about. */
 async function namesIn(path: string): Promise<string[]> {
-  const text = await Deno.readTextFile(path).catch(() => "");
-  return text.split("\n").map((line) => line.split("=")[0]?.trim() ?? "");
+  const lines = await readLines(path);
+  return lines.map((line) => line.split("=")[0]?.trim() ?? "");
 }

@@ -1,10 +1,11 @@
 /**
- * A platform whose clock is fake and whose log and audit log are lists.
+ * A platform whose clock is fake and whose log, metrics and audit log are lists.
  *
  * @module
  */
 
 import type { Log, LogFields } from "$core/log.ts";
+import type { MetricLabels, Metrics } from "$core/metrics.ts";
 import { findPaths, type Paths } from "$core/paths.ts";
 import type { Platform } from "$core/platform.ts";
 import { FakeClock } from "./fake_clock.ts";
@@ -15,11 +16,20 @@ export interface Recorded {
   readonly fields: LogFields;
 }
 
+/** One measurement: what was added to a counter, or the value of a gauge. */
+export interface Measured {
+  readonly name: string;
+  readonly value: number | undefined;
+  readonly labels: MetricLabels;
+}
+
 /** A {@link Platform} that remembers what it was told. */
 export interface FakePlatform extends Platform {
   readonly clock: FakeClock;
   /** Log lines of all severities, in order. */
   readonly lines: Recorded[];
+  /** Counts and gauges, in order. */
+  readonly measured: Measured[];
   /** Audit events, in order. */
   readonly events: Recorded[];
 }
@@ -38,9 +48,16 @@ export interface FakePlatformOptions {
 export function fakePlatform(options: FakePlatformOptions = {}): FakePlatform {
   const lines: Recorded[] = [];
   const events: Recorded[] = [];
+  const measured: Measured[] = [];
   const write = (event: string, fields: LogFields = {}) =>
     void lines.push({ event, fields });
   const log: Log = { debug: write, info: write, warn: write, error: write };
+  const metrics: Metrics = {
+    count: (name, labels = {}, value = 1) =>
+      void measured.push({ name, value, labels }),
+    gauge: (name, value, labels = {}) =>
+      void measured.push({ name, value, labels }),
+  };
   return {
     clock: new FakeClock(options.now),
     env: options.env ?? {},
@@ -48,6 +65,8 @@ export function fakePlatform(options: FakePlatformOptions = {}): FakePlatform {
     paths: options.paths ?? findPaths({ MOAT_HOME: "/nonexistent" }),
     log,
     lines,
+    metrics,
+    measured,
     events,
     audit: {
       recordSoon: (event, fields) => void events.push({ event, fields }),

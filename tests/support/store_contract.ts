@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import type { Grant } from "$core/grant.ts";
 import { Secret } from "$core/secret.ts";
-import type { UpdatableStore } from "$core/store/store.ts";
+import type { Store } from "$core/store/store.ts";
 
 /** A grant with every field. */
 export const AWS: Grant = {
@@ -41,10 +41,10 @@ export function plain(grant: Grant): Record<string, unknown> {
 export function storeContract(
   maker: string,
   withStore: (
-    use: (store: UpdatableStore) => Promise<void>,
+    use: (store: Store) => Promise<void>,
   ) => Promise<void>,
 ): void {
-  const test = (name: string, fn: (store: UpdatableStore) => Promise<void>) =>
+  const test = (name: string, fn: (store: Store) => Promise<void>) =>
     Deno.test(`${maker} ${name}`, () => withStore(fn));
 
   for (const grant of [AWS, GITHUB]) {

@@ -6,6 +6,7 @@
 
 import { grantName } from "../../grant.ts";
 import type { Arguments, CommandContext } from "../command.ts";
+import { createAsk } from "../prompt.ts";
 import { summarise, tellProxy } from "./shared.ts";
 
 /** Obtains a credential and stores it; an older grant of that name is replaced whole. */
@@ -13,11 +14,17 @@ export async function run(
   context: CommandContext,
   args: Arguments,
 ): Promise<number> {
-  const { output, registry, store, audit } = context;
+  const { output, streams, registry, store, audit } = context;
   const provider = registry.get(args.operands[0] ?? "");
   const { name: shortName, "no-validate": noValidate, ...flags } = args.flags;
   const name = grantName(provider.name, shortName as string | undefined);
-  const grant = await provider.grant({ name, flags, validate: !noValidate });
+  const ask = createAsk(streams);
+  const grant = await provider.grant({
+    name,
+    flags,
+    validate: !noValidate,
+    ...(ask && { ask }),
+  });
   await store.put(grant);
   // Before the audit log, which may be on a full disk.
   await tellProxy(context, name);

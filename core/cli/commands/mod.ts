@@ -38,9 +38,18 @@ export const CORE_COMMANDS: readonly Command[] = [
   {
     name: "grant show",
     summary: "Show one grant, without secrets",
-    usage: "NAME [--json]",
-    examples: ["moat grant show {provider}:prod"],
-    flags: [JSON_FLAG],
+    usage: "NAME [FLAGS]",
+    examples: [
+      "moat grant show {provider}:prod",
+      "moat grant show {provider}:prod --explain",
+    ],
+    flags: [
+      {
+        name: "explain",
+        summary: "Try its sources, and tell which one is used and why",
+      },
+      JSON_FLAG,
+    ],
     operands: [1, 1],
     load: () => import("./grant_show.ts").then((m) => m.run),
   },

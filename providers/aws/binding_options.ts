@@ -1,0 +1,56 @@
+/**
+ * The flags with which a binding narrows a grant of this provider. Whether
+ * they fit the grant is checked where its calls are planned, each time.
+ *
+ * @module
+ */
+
+import type { JsonObject } from "$core/grant.ts";
+import type { Flag, FlagValues } from "$core/provider.ts";
+import { parseDuration } from "./duration.ts";
+import { readPolicy } from "./option_values.ts";
+import { checkSessionName } from "./session_name.ts";
+
+/** What a binding can narrow. */
+export const BINDING_FLAGS: readonly Flag[] = [
+  {
+    name: "session-duration",
+    value: "DURATION",
+    summary: "Life of its sessions, not longer than the grant's",
+  },
+  {
+    name: "session-name",
+    value: "TEMPLATE",
+    summary:
+      "Session name in CloudTrail; {binding}, {run}, {container}, {user} are filled in",
+  },
+  {
+    name: "policy",
+    value: "FILE|JSON",
+    summary: "Inline session policy, where the grant has none",
+  },
+];
+
+/**
+ * Reads what a binding narrows.
+ *
+ * @param flags The values of {@link BINDING_FLAGS}.
+ * @returns What `readBindingSettings` takes; empty if no flag was given.
+ * @throws {MoatError} `usage` for a bad value.
+ */
+export async function readBindingFlags(flags: FlagValues): Promise<JsonObject> {
+  const {
+    "session-duration": duration,
+    "session-name": sessionName,
+    policy,
+  } = flags;
+  return {
+    ...(typeof duration === "string" && {
+      durationSeconds: parseDuration(duration),
+    }),
+    ...(typeof sessionName === "string" && {
+      sessionName: checkSessionName(sessionName),
+    }),
+    ...(typeof policy === "string" && { policy: await readPolicy(policy) }),
+  };
+}

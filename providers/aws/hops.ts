@@ -1,0 +1,241 @@
+/**
+ * From a grant and a binding to the calls that make a session: one hop after
+ * another, each signed with what the one before gave. Pure, so that a hop
+ * itself is the cache's key: every input of its call is in it.
+ *
+ * @module
+ */
+
+import type { Binding } from "$core/binding.ts";
+import { usageError } from "$core/errors.ts";
+import { checkLabelValue } from "./option_values.ts";
+import { DEFAULT_SESSION_NAME, fillSessionName } from "./session_name.ts";
+import {
+  type Anywhere,
+  type AwsSettings,
+  type BindingSettings,
+  type Mfa,
+  readBindingSettings,
+  type Source,
+  type StsAddress,
+} from "./settings.ts";
+
+/** What every hop has. */
+export interface AnyHop {
+  /** Where STS is. */
+  readonly at: StsAddress;
+}
+
+/** Looks for source credentials. */
+export interface SourceHop extends AnyHop {
+  /** The kind of hop. */
+  readonly kind: "source";
+  /** Where to look. */
+  readonly source: Source;
+  /** A program that prints MFA codes, for a profile that asks for one. */
+  readonly mfaCommand: string | undefined;
+}
+
+/** Opens an MFA session with a code, by GetSessionToken. */
+export interface MfaHop extends AnyHop {
+  /** The kind of hop. */
+  readonly kind: "mfa";
+  /** The device. */
+  readonly mfa: Mfa;
+}
+
+/** What every call for a role's session has. */
+export interface RoleHop extends AnyHop {
+  /** ARN of the role. */
+  readonly role: string;
+  /** 2 to 64 characters. */
+  readonly sessionName: string;
+  /** In s; undefined for STS's own default. */
+  readonly durationSeconds: number | undefined;
+  /** Inline session policy. */
+  readonly policy: string | undefined;
+  /** ARNs of managed session policies. */
+  readonly policyArns: readonly string[];
+}
+
+/** Assumes a role with the credentials of the hop before. */
+export interface AssumeRoleHop extends RoleHop {
+  /** The kind of hop. */
+  readonly kind: "assume-role";
+  /** What the role's trust policy asks for. */
+  readonly externalId: string | undefined;
+  /** Session tags, sorted by key. */
+  readonly tags: readonly (readonly [key: string, value: string])[];
+  /** Keys of the tags that pass on. */
+  readonly transitiveTags: readonly string[];
+  /** STS's source identity. */
+  readonly sourceIdentity: string | undefined;
+}
+
+/** Assumes a role with a token from a file. */
+export interface WebIdentityHop extends RoleHop {
+  /** The kind of hop. */
+  readonly kind: "web-identity";
+  /** Absolute path of the token. */
+  readonly tokenFile: string;
+}
+
+/** Obtains a role's session with a certificate. */
+export interface AnywhereHop extends AnyHop {
+  /** The kind of hop. */
+  readonly kind: "roles-anywhere";
+  /** ARN of the role. */
+  readonly role: string;
+  /**
+   * 2 to 64 characters; undefined for the service's own, the certificate's
+   * serial number, because most profiles accept no other.
+   */
+  readonly sessionName: string | undefined;
+  /** In s. */
+  readonly durationSeconds: number | undefined;
+  /** Certificate, key and service. */
+  readonly anywhere: Anywhere;
+}
+
+/** One call. */
+export type Hop =
+  | SourceHop
+  | MfaHop
+  | AssumeRoleHop
+  | WebIdentityHop
+  | AnywhereHop;
+
+/** A session that never leaves moat; one hour is allowed by every role. */
+const INNER_SECONDS = 3600;
+
+/** AWS's bound when a session assumes a further role. */
+export const MAX_CHAINED_SECONDS = 3600;
+
+/**
+ * Plans the calls for a binding's session.
+ *
+ * @param settings The grant's settings.
+ * @param binding Who asks.
+ * @returns One hop at least.
+ * @throws {MoatError} `usage` if the binding would widen the grant.
+ */
+export function planHops(settings: AwsSettings, binding: Binding): Hop[] {
+  const narrowed = narrow(
+    settings,
+    readBindingSettings(binding.settings?.["aws"]),
+  );
+  const { roles, source, mfa, anywhere, webIdentityTokenFile } = narrowed;
+  const at = addressOf(narrowed);
+  const hops: Hop[] = [];
+  if (!anywhere && !webIdentityTokenFile) {
+    hops.push({ kind: "source", at, source, mfaCommand: mfa?.command });
+    if (mfa) hops.push({ kind: "mfa", at, mfa });
+  }
+  roles.forEach((role, i) =>
+    hops.push(roleHop(narrowed, binding, role, {
+      isFirst: i === 0,
+      isLast: i === roles.length - 1,
+    }))
+  );
+  return hops;
+}
+
+function addressOf({ region, stsEndpoint, caBundle }: StsAddress): StsAddress {
+  return { region, stsEndpoint, caBundle };
+}
+
+/** Session policies join as a union, so a second one would widen the first. */
+function narrow(
+  settings: AwsSettings,
+  { durationSeconds, sessionName, policy }: BindingSettings,
+): AwsSettings {
+  const { durationSeconds: granted } = settings;
+  if (
+    durationSeconds !== undefined && granted !== undefined &&
+    durationSeconds > granted
+  ) {
+    throw usageError(
+      `Cannot make sessions of ${durationSeconds}s: the grant allows ${granted}s`,
+      "a binding may only shorten its sessions",
+    );
+  }
+  if (policy && (settings.policy || settings.policyArns?.length)) {
+    throw usageError(
+      "Cannot give the binding a session policy: its grant has one, and two would allow what either allows",
+      "grant again without a policy, under another name, and bind that",
+    );
+  }
+  if (settings.direct && (durationSeconds || policy)) {
+    throw usageError(
+      "Cannot narrow the session of this binding: its grant hands out the source's own",
+      "grant a role instead of --source direct",
+    );
+  }
+  return {
+    ...settings,
+    ...(durationSeconds && { durationSeconds }),
+    ...(sessionName && { sessionName }),
+    ...(policy && { policy }),
+  };
+}
+
+function roleHop(
+  settings: AwsSettings,
+  binding: Binding,
+  role: string,
+  { isFirst, isLast }: { isFirst: boolean; isLast: boolean },
+): Hop {
+  const { anywhere, webIdentityTokenFile, policy, policyArns } = settings;
+  const { sessionName } = settings;
+  const common = {
+    at: addressOf(settings),
+    role,
+    sessionName: fillSessionName(sessionName ?? DEFAULT_SESSION_NAME, binding),
+    durationSeconds: isLast ? settings.durationSeconds : INNER_SECONDS,
+  };
+  if (isFirst && anywhere) {
+    const name = sessionName === undefined ? undefined : common.sessionName;
+    return { kind: "roles-anywhere", ...common, sessionName: name, anywhere };
+  }
+  const policies = {
+    policy: isLast ? policy : undefined,
+    policyArns: isLast ? policyArns ?? [] : [],
+  };
+  if (isFirst && webIdentityTokenFile) {
+    return {
+      kind: "web-identity",
+      ...common,
+      ...policies,
+      tokenFile: webIdentityTokenFile,
+    };
+  }
+  return {
+    kind: "assume-role",
+    ...common,
+    ...policies,
+    externalId: isLast ? settings.externalId : undefined,
+    ...hopTags(settings, binding, { isFirst, isLast }),
+    // The value lasts for the whole chain and must not be given twice.
+    sourceIdentity: isFirst ? settings.sourceIdentity : undefined,
+  };
+}
+
+/** A transitive tag is given at the first role and inherited from there on. */
+function hopTags(
+  settings: AwsSettings,
+  binding: Binding,
+  { isFirst, isLast }: { isFirst: boolean; isLast: boolean },
+): Pick<AssumeRoleHop, "tags" | "transitiveTags"> {
+  const { tags = {}, transitiveTags = [], labelTags = [] } = settings;
+  const labels = binding.subject?.labels ?? {};
+  const fromLabels = labelTags.filter((key) => Object.hasOwn(labels, key))
+    .map((key) => [key, checkLabelValue(key, labels[key] ?? "")] as const);
+  // A grant's own tag is never overridden.
+  const all = Object.entries({ ...Object.fromEntries(fromLabels), ...tags });
+  const isSent = (key: string) =>
+    transitiveTags.includes(key) ? isFirst : isLast;
+  return {
+    tags: all.filter(([key]) => isSent(key)).sort(([a], [b]) => a < b ? -1 : 1),
+    transitiveTags: isFirst ? [...transitiveTags].sort() : [],
+  };
+}

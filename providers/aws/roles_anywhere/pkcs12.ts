@@ -1,0 +1,91 @@
+/**
+ * PKCS#12, by a library. Imported dynamically, since hardly anyone needs it.
+ *
+ * The MAC is checked before anything is decrypted; keys and certificates are
+ * handed on as DER, so that nothing else of the library is used.
+ *
+ * @module
+ * @see {@link https://www.rfc-editor.org/rfc/rfc7292.html | RFC 7292}
+ */
+
+// @ts-types="./node_forge.d.ts"
+import forge from "node-forge";
+import type { Asn1, Bag, Binary } from "./node_forge.d.ts";
+import { Buffer } from "node:buffer";
+import type { Bytes } from "./der.ts";
+
+/** What a file holds. */
+export interface Pkcs12 {
+  /** Private keys in PKCS#8. */
+  readonly keys: readonly Bytes[];
+  /** Certificates. */
+  readonly certificates: readonly Bytes[];
+}
+
+const UNDECRYPTED = /(Unable|Failed) to decrypt/;
+const WRONG_PASSPHRASE = /MAC could not be verified|(Unable|Failed) to decrypt/;
+
+/**
+ * Opens a PKCS#12 file.
+ *
+ * @param der The file.
+ * @param passphrase May be empty.
+ * @returns What it holds; undefined if the passphrase does not open it.
+ * @throws {SyntaxError} If it is damaged, or encrypted in an unknown way.
+ */
+export function openPkcs12(der: Bytes, passphrase: string): Pkcs12 | undefined {
+  let bags: readonly Bag[];
+  try {
+    bags = openBags(der, passphrase);
+  } catch (error) {
+    if (WRONG_PASSPHRASE.test(String(error))) return undefined;
+    throw new SyntaxError("malformed PKCS#12", { cause: error });
+  }
+  const { oids } = forge.pki;
+  const keyBags: string[] = [oids.keyBag, oids.pkcs8ShroudedKeyBag];
+  return {
+    keys: bags.filter(({ type }) => keyBags.includes(type)).map(keyOf),
+    certificates: bags.filter(({ type }) => type === oids.certBag)
+      .map(certificateOf),
+  };
+}
+
+function openBags(der: Bytes, passphrase: string): readonly Bag[] {
+  const open = (asn1: Asn1, text: string) =>
+    forge.pkcs12.pkcs12FromAsn1(asn1, text).safeContents
+      .flatMap(({ safeBags }) => safeBags);
+  const parse = () => forge.asn1.fromDer(toBinary(der));
+  try {
+    return open(parse(), passphrase);
+  } catch (error) {
+    const utf8 = Buffer.from(passphrase).toString("binary");
+    if (utf8 === passphrase || !UNDECRYPTED.test(String(error))) throw error;
+    // The MAC, which was right, takes UTF-16, but PBES2 takes UTF-8, which the
+    // library does not know: again without the MAC, and in UTF-8.
+    const asn1 = parse();
+    asn1.value.splice(2);
+    return open(asn1, utf8);
+  }
+}
+
+/** The library parses what it knows, such as RSA, and leaves the rest as it is. */
+function keyOf({ key, asn1 }: Bag): Bytes {
+  const { pki } = forge;
+  if (key) return toDer(pki.wrapRsaPrivateKey(pki.privateKeyToAsn1(key)));
+  return toDer(asn1);
+}
+
+function certificateOf({ cert, asn1 }: Bag): Bytes {
+  return toDer(cert ? forge.pki.certificateToAsn1(cert) : asn1);
+}
+
+function toDer(asn1: Asn1 | null | undefined): Bytes {
+  if (!asn1) throw new SyntaxError("an empty bag of PKCS#12");
+  return new Uint8Array(
+    Buffer.from(forge.asn1.toDer(asn1).getBytes(), "binary"),
+  );
+}
+
+function toBinary(der: Bytes): Binary {
+  return forge.util.createBuffer(Buffer.from(der).toString("binary"));
+}

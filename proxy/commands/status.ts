@@ -1,0 +1,47 @@
+/**
+ * `moat status`: what the running proxy serves.
+ *
+ * @module
+ */
+
+import type { CommandContext } from "$core/cli/command.ts";
+import { columns } from "$core/cli/help.ts";
+import { printable } from "$core/cli/output.ts";
+import { ControlClient, type ProxyStatus } from "$core/control.ts";
+import { MoatError } from "$core/errors.ts";
+
+/** Asks the running proxy and prints its answer. */
+export async function run(
+  { platform: { paths, clock }, output }: CommandContext,
+): Promise<number> {
+  const proxy = await ControlClient.connect(paths.controlSocket, clock);
+  if (!proxy) {
+    throw new MoatError(
+      "no-proxy",
+      "Cannot show the proxy's status: no proxy is running for this home",
+      { hint: "moat proxy starts one; moat run does, too, for its own time" },
+    );
+  }
+  try {
+    const status = await proxy.call("status", {});
+    output.data(status, columns(rows(status)));
+    return 0;
+  } finally {
+    proxy.close();
+    await proxy.closed;
+  }
+}
+
+function rows(status: ProxyStatus): [string, string][] {
+  const { pid, version, listeners, runs, expiries } = status;
+  return [
+    ["version", version],
+    ["pid", String(pid)],
+    ...listeners.map((url): [string, string] => ["listener", url]),
+    ...runs.map((run): [string, string] => ["run", run]),
+    ...expiries.map(({ grant, what, expiresAt, hint }): [string, string] => [
+      "ends",
+      printable(`${expiresAt}  ${what} of ${grant}; ${hint}`),
+    ]),
+  ];
+}
