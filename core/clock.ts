@@ -46,3 +46,13 @@ export function sleep(
     });
   });
 }
+
+/**
+ * Writes an instant with whole seconds, since some SDKs parse no fractions.
+ *
+ * @param ms Since the Unix epoch.
+ * @returns RFC 3339 in UTC.
+ */
+export function formatTime(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { FakeClock } from "../tests/support/fake_clock.ts";
-import { sleep, systemClock } from "./clock.ts";
+import { formatTime, sleep, systemClock } from "./clock.ts";
 
 Deno.test("sleep() lasts until the clock says so", async () => {
   const clock = new FakeClock();
@@ -27,3 +27,6 @@ Deno.test("systemClock.after() can be cancelled", async () => {
   await sleep(systemClock, 20);
   assert.equal(calls, 0);
 });
+
+Deno.test("formatTime() leaves fractions of a second out", () =>
+  assert.equal(formatTime(1_999), "1970-01-01T00:00:01Z"));

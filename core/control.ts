@@ -7,11 +7,12 @@
  */
 
 import { dirname } from "node:path";
+import type { Binding } from "./binding.ts";
 import type { Clock } from "./clock.ts";
 import { MoatError } from "./errors.ts";
 import { checkPrivateDir, writeAll } from "./files.ts";
-import type { Binding } from "./binding.ts";
 import type { JsonObject } from "./grant.ts";
+import type { Platform } from "./platform.ts";
 import type { MountedFile } from "./provider.ts";
 
 /** Asks for a binding that lives as long as this connection. */
@@ -254,6 +255,30 @@ export class ControlClient {
     const waiting = this.#waiting.get(reply.id);
     if (!reply.error) return waiting?.resolve(reply.result);
     waiting?.reject(fromLine(reply.error));
+  }
+}
+
+/**
+ * Calls one method of the running proxy, on a connection of its own.
+ *
+ * @param platform Where its socket is, and what bounds the call.
+ * @param method Its name.
+ * @param params What it takes.
+ * @returns What it gives; undefined when no proxy runs.
+ * @throws {MoatError} As {@link ControlClient.connect} and {@link ControlClient.call}.
+ */
+export async function callProxy<M extends keyof ControlMethods>(
+  { paths, clock }: Pick<Platform, "paths" | "clock">,
+  method: M,
+  params: ControlMethods[M]["params"],
+): Promise<ControlMethods[M]["result"] | undefined> {
+  const proxy = await ControlClient.connect(paths.controlSocket, clock);
+  if (!proxy) return undefined;
+  try {
+    return await proxy.call(method, params);
+  } finally {
+    proxy.close();
+    await proxy.closed;
   }
 }
 

@@ -67,10 +67,17 @@ export async function checkPrivateDir(path: string): Promise<void> {
   throw new MoatError(
     "insecure-directory",
     `Cannot use directory "${path}": ${found.fault}`,
-    { hint: found.foreign ? OWNER_HINT : `chmod 700 "${path}"` },
+    {
+      hint: found.foreign
+        ? OWNER_HINT
+        : found.isShared
+        ? SHARED_HINT
+        : `chmod 700 "${path}"`,
+    },
   );
 }
 
+const SHARED_HINT = "set MOAT_HOME to a directory of your own";
 const OWNER_HINT = "run moat as the user who owns it, or set MOAT_HOME";
 
 /**
@@ -241,12 +248,14 @@ function isForeign(info: Deno.FileInfo): boolean {
 function intrusion(info: Deno.FileInfo, wanted: number) {
   if (isForeign(info)) {
     const fault = `owner is uid ${info.uid}, must be ${Deno.uid()}`;
-    return { fault, foreign: true };
+    return { fault, foreign: true, isShared: false };
   }
   const mode = (info.mode ?? wanted) & 0o777;
   if ((mode & OTHERS) === 0) return undefined;
   const fault = `mode is ${octal(mode)}, must be ${octal(wanted)}`;
-  return { fault, foreign: false };
+  // Sticky, as /tmp is: closing it would break other programs.
+  const isShared = ((info.mode ?? 0) & 0o1000) !== 0;
+  return { fault, foreign: false, isShared };
 }
 
 function octal(mode: number): string {

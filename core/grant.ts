@@ -48,6 +48,14 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
  */
 export function grantName(provider: string, name?: string): string {
   if (name === undefined) return provider;
+  if (name.startsWith(`${provider}:`)) {
+    throw usageError(
+      `Cannot use ${
+        JSON.stringify(name)
+      } as a grant's --name: the provider is added by itself`,
+      `write --name ${name.slice(provider.length + 1)}`,
+    );
+  }
   if (!NAME.test(name)) throw badName(name);
   return `${provider}:${name}`;
 }

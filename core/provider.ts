@@ -283,11 +283,10 @@ export interface Provider {
   ): Promise<readonly (readonly [label: string, value: string])[]>;
   /**
    * Names the credentials that this process's environment gives to a grant,
-   * such as an access key ID; undefined if it does not count for it.
+   * such as an access key ID; undefined if it does not count for it. Without a
+   * grant: those that it has for any for which it counts.
    */
-  environmentIdentity?(grant: Grant): string | undefined;
-  /** The same without a grant: what it is where the environment does count. */
-  identityIn?(): string | undefined;
+  environmentIdentity?(grant?: Grant): string | undefined;
   /** Methods of the control socket, by name. */
   readonly controlMethods?: Readonly<Record<string, ControlMethod>>;
   /** Names the program that obtaining this grant's credential starts, if any. */

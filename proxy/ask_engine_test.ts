@@ -47,10 +47,10 @@ Deno.test("askEngine() tells the status of a silent failure", async () => {
 });
 
 Deno.test("askEngine() tells that there is no such program", async () => {
-  const run = parseEngineRun(["/nonexistent/podman", "run", "img"]);
+  const run = parseEngineRun(["/proc/nonexistent/podman", "run", "img"]);
   assert(run);
   await assert.rejects(askEngine(run)(["info"]), {
     code: "engine-failed",
-    message: 'Cannot start "/nonexistent/podman"',
+    message: 'Cannot start "/proc/nonexistent/podman"',
   });
 });

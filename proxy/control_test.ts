@@ -352,7 +352,7 @@ Deno.test("a refusal reaches the client with code, message and hint", async () =
   assert.deepEqual([error.code, error.message, error.hint], [
     "grant-not-found",
     'Cannot find grant "example:x"',
-    "moat grant example --name x",
+    "moat grant example --name x; moat grant list shows those there are",
   ]);
 });
 

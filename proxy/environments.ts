@@ -28,7 +28,8 @@ export async function compareEnvironments(
   for (const grant of grants) {
     const used = opened.environment[grant];
     const own = await ownIdentity(context, grant, used);
-    if (own === used) continue;
+    // Without any of its own, this environment does not ask to be used.
+    if (own === undefined || own === used) continue;
     sentences.push(
       `${differ(grant, used, own)}; ${
         opened.endsWhenIdle
@@ -44,11 +45,7 @@ function differ(grant: string, used?: string, own?: string): string {
   if (used === undefined) {
     return `${grant} does not use this environment's credentials (${own}), because the proxy was started without them`;
   }
-  return `${grant} uses the credentials of the proxy's environment (${used}), ${
-    own === undefined
-      ? "which this one does not have"
-      : `not this one's (${own})`
-  }`;
+  return `${grant} uses the credentials of the proxy's environment (${used}), not this one's (${own})`;
 }
 
 /** What this environment would give to a grant. */
@@ -60,8 +57,8 @@ async function ownIdentity(
   const provider = registry.all.find((candidate) =>
     candidate.name === parseGrantName(name).provider
   );
-  if (!provider?.identityIn) return used;
-  const found = provider.identityIn();
+  if (!provider?.environmentIdentity) return used;
+  const found = provider.environmentIdentity();
   // It counts for this grant if the proxy's does.
   if (found === undefined || used !== undefined) return found;
   return await countedIdentity(provider, store, name);

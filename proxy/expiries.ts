@@ -105,7 +105,10 @@ export class ExpiryWatch {
       for (const grant of grants) {
         for (const { expiry, told } of this.#watched.get(grant) ?? []) {
           const isLast = told <= Math.min(...expiry.warnAhead);
-          if (isLast) owner.notify?.(this.#notice(grant, expiry));
+          // Once it has ended, what the run asks for says so itself.
+          const hasEnded =
+            expiry.expiresAt <= this.#options.platform.clock.now();
+          if (isLast && !hasEnded) owner.notify?.(this.#notice(grant, expiry));
         }
       }
     });

@@ -292,14 +292,24 @@ Deno.test("tell() leaves runs alone before the last threshold", async () => {
 Deno.test("tell() waits for the first look", async () => {
   const bed = new Bed();
   const notices: MoatError[] = [];
-  bed.ends.set("alpha", [bed.end(-1)]);
+  bed.ends.set("alpha", [bed.end(1)]);
   const started = bed.watch.start(settle());
   bed.watch.tell(["alpha"], { notify: (n) => notices.push(n) });
   await started;
   await settle();
   assert.deepEqual(notices.map(({ message }) => message), [
-    'The certificate of grant "alpha" ended at 2025-12-31T23:59:59.999Z',
+    'The certificate of grant "alpha" ends at 2026-01-01T00:00:00.001Z',
   ]);
+});
+
+Deno.test("tell() leaves what has ended to the request that fails", async () => {
+  const bed = new Bed();
+  const notices: MoatError[] = [];
+  bed.ends.set("alpha", [bed.end(-1)]);
+  await bed.watch.start(settle());
+  bed.watch.tell(["alpha"], { notify: (n) => notices.push(n) });
+  await settle();
+  assert.deepEqual(notices, []);
 });
 
 Deno.test("stop() ends the looking", async () => {

@@ -29,6 +29,9 @@ const PASSING = ["control-lost", "proxy-running", "proxy-stopping"];
 /** Then a proxy that a `moat run` had started is started again. */
 const RETRIES_BEFORE_START = 5;
 
+/** After 2 s the person should know. */
+const RETRIES_BEFORE_WARNING = 20;
+
 /** An open run. */
 export class RunConnection {
   readonly #context: CommandContext;
@@ -110,6 +113,9 @@ export class RunConnection {
         const mayStart = retry >= RETRIES_BEFORE_START &&
           this.opened.endsWhenIdle;
         if (await this.#resume(mayStart)) break;
+        if (retry === RETRIES_BEFORE_WARNING) {
+          warn(this.#context, gone(this.opened));
+        }
         await sleep(this.#context.platform.clock, RETRY_MS);
       }
     }
@@ -137,8 +143,14 @@ export class RunConnection {
     const token = mintToken();
     const tokenDigest = digestToken(token.reveal());
     try {
-      await client.call("run-open", { ...this.#request, tokenDigest });
+      const { endpointUrl } = await client.call("run-open", {
+        ...this.#request,
+        tokenDigest,
+      });
       await this.#replaceToken(token);
+      if (endpointUrl !== this.opened.endpointUrl) {
+        warn(this.#context, moved(this.opened));
+      }
       this.#request = { ...this.#request, tokenDigest };
     } catch (error) {
       if (toMoatError(error).code !== "run-exists") {
@@ -193,6 +205,23 @@ async function openOn(
 /** The command is running already: its own error comes later, and knows less. */
 function warn({ output }: CommandContext, { message, hint }: MoatError): void {
   output.warn(hint ? `${message}; ${hint}` : message);
+}
+
+function gone({ endpointUrl }: RunOpened): MoatError {
+  return new MoatError(
+    "proxy-gone",
+    "The proxy has ended: the command gets no credentials for now",
+    { hint: `moat proxy --listen ${new URL(endpointUrl).host}` },
+  );
+}
+
+/** The client's environment cannot be changed any more. */
+function moved({ endpointUrl }: RunOpened): MoatError {
+  return new MoatError(
+    "proxy-moved",
+    `The proxy is not at ${endpointUrl} any more, where the command looks for it`,
+    { hint: `moat proxy --listen ${new URL(endpointUrl).host}` },
+  );
 }
 
 function notReached(cause: MoatError): MoatError {

@@ -137,7 +137,9 @@ Deno.test("open() gives a run all that its providers declare", async () => {
 
 Deno.test("open() names what grants take from the proxy's environment", async () => {
   const registry = createRegistry([
-    provider("alpha", { environmentIdentity: ({ name }) => `key of ${name}` }),
+    provider("alpha", {
+      environmentIdentity: (grant) => `key of ${grant?.name}`,
+    }),
     provider("beta", { environmentIdentity: () => undefined }),
   ]);
   const bed = new Bed(undefined, { registry });

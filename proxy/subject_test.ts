@@ -48,7 +48,7 @@ Deno.test("findSubject() lets options win over label files", async () => {
 
 Deno.test("findSubject() leaves a label file that is not there to the engine", async () => {
   const container = parseEngineRun(
-    ["docker", "run", "--label-file", "/nonexistent/x", "img"],
+    ["docker", "run", "--label-file", "/proc/nonexistent/x", "img"],
   );
   assert.deepEqual(await findSubject("r", {}, container), { run: "r" });
 });

@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { CREDENTIAL_PROCESS_FLAGS } from "$providers/aws/credential_process_table.ts";
-import { GRANT_FLAGS } from "$providers/aws/options.ts";
+import { CREDENTIAL_PROCESS_FLAGS } from "$providers/aws/options/credential_process_flags.ts";
+import { GRANT_FLAGS } from "$providers/aws/options/grant.ts";
 import { sourceFiles } from "../scripts/check_imports.ts";
 import { ROOT } from "../scripts/process.ts";
 

@@ -84,7 +84,7 @@ async function moat(
     examples: ["moat seven"],
     version: "moat 1.2.3",
     env: {
-      MOAT_HOME: home?.directory ?? "/nonexistent",
+      MOAT_HOME: home?.directory ?? "/proc/nonexistent",
       MOAT_KEYRING: "file",
     },
     setVariable() {},
@@ -181,7 +181,7 @@ Deno.test("runProgram() leaves --json after -- to the command", async () => {
 });
 
 Deno.test("runProgram() shows the stack of a mistake with MOAT_DEBUG=1, without its message", async () => {
-  const env = { MOAT_HOME: "/nonexistent", MOAT_DEBUG: "1" };
+  const env = { MOAT_HOME: "/proc/nonexistent", MOAT_DEBUG: "1" };
   const { err } = await moat(["crash"], undefined, { env });
   assert.match(err, /^error: .*\nhint: .*\n +at .*app_test\.ts/);
   assertNoCanary(err);
@@ -470,7 +470,7 @@ const BINDING_PROVIDERS: readonly Provider[] = [
 const bind = (...argv: string[]) =>
   moat(["bind", ...argv], undefined, {
     commands: [BIND],
-    env: { MOAT_HOME: "/nonexistent" },
+    env: { MOAT_HOME: "/proc/nonexistent" },
     loadProviders: () => Promise.resolve(BINDING_PROVIDERS.map((p) => () => p)),
   });
 

@@ -8,6 +8,7 @@
 import type { LogRecord } from "@logtape/logtape";
 import { MoatError } from "../errors.ts";
 import type { Log, LogFields } from "../log.ts";
+import { UNPRINTABLE } from "../text.ts";
 
 /** The severities of {@link Log}, from chatty to terse. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
@@ -239,11 +240,10 @@ export function word(value: unknown): string {
  * changes of the writing direction become escapes as in JSON.
  */
 export function printable(text: string): string {
-  return text.replace(
-    // deno-lint-ignore no-control-regex
-    /[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g,
-    (character) =>
-      ({ "\n": "\\n", "\r": "\\r", "\t": "\\t" })[character] ??
-        "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0"),
-  );
+  return text.replace(UNPRINTABLE, (run) => Array.from(run, escape).join(""));
+}
+
+function escape(character: string): string {
+  return ({ "\n": "\\n", "\r": "\\r", "\t": "\\t" })[character] ??
+    "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0");
 }

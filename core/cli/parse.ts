@@ -122,7 +122,7 @@ export function checkOperands(command: Command, args: Arguments): void {
       `Cannot use ${
         JSON.stringify(args.operands[max])
       }: "moat ${command.name}" takes ${
-        max === 0 ? "no operand" : `at most ${max} operand`
+        max === 0 ? "no operand" : `at most ${max} operand${max > 1 ? "s" : ""}`
       }`,
       `usage: ${usage}`,
     );

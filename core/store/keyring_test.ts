@@ -87,7 +87,9 @@ Deno.test("lookup() gives undefined when the program fails", async () => {
 });
 
 Deno.test("lookup() gives undefined when there is no program", async () => {
-  const found = await secretService("/nonexistent", host()).lookup("account");
+  const found = await secretService("/proc/nonexistent", host()).lookup(
+    "account",
+  );
   assert.equal(found, undefined);
 });
 

@@ -60,6 +60,6 @@ export interface Store {
  */
 export function grantNotFound(name: string): MoatError {
   return new MoatError("grant-not-found", `Cannot find grant "${name}"`, {
-    hint: grantCommand(name),
+    hint: `${grantCommand(name)}; moat grant list shows those there are`,
   });
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Command } from "$core/cli/command.ts";
-import { CREDENTIAL_PROCESS_FLAGS } from "./credential_process_table.ts";
+import { CREDENTIAL_PROCESS_FLAGS } from "./options/credential_process_flags.ts";
 
 /** Rows of the command table. */
 export const AWS_COMMANDS: readonly Command[] = [

@@ -105,7 +105,7 @@ async function started(directory: string): Promise<string> {
   const path = await workspace.write("config", config?.content ?? "");
   const { default: profile = {} } = await parseKnownFiles({
     configFilepath: path,
-    filepath: "/nonexistent",
+    filepath: "/proc/nonexistent",
     ignoreCache: true,
   });
   // As SDKs do, but with a program that prints its words.

@@ -22,7 +22,7 @@ import type { VendRecorders } from "./vend.ts";
 const HOLD_MS = 8000;
 
 /** The name under which the host's own programs appear in logs. */
-export const HOST_BINDING = "host";
+const HOST_BINDING = "host";
 
 /** The name of a grant that was given by flags and is not stored. */
 const FLAGS_GRANT = "aws:credential-process";
@@ -113,13 +113,16 @@ export function hostBinding(env: Platform["env"]): Binding {
  * @param passphrase Of the private key.
  * @returns A grant that is stored nowhere.
  */
-export function flagsGrant(settings: JsonObject, passphrase?: Secret): Grant {
+export function flagsGrant(settings: JsonObject, passphrase?: string): Grant {
+  const secrets = passphrase === undefined
+    ? {}
+    : { passphrase: new Secret(passphrase) };
   return withSecrets({
     provider: "aws",
     name: FLAGS_GRANT,
     createdAt: 0,
     settings,
-  }, passphrase ? { passphrase } : {});
+  }, secrets);
 }
 
 async function findTarget(
@@ -130,11 +133,8 @@ async function findTarget(
   const target = check(CredentialsSchema, params);
   if ("settings" in target) {
     const { settings, passphrase } = target;
-    const secret = passphrase === undefined
-      ? undefined
-      : new Secret(passphrase);
     return {
-      grant: flagsGrant(settings as JsonObject, secret),
+      grant: flagsGrant(settings as JsonObject, passphrase),
       binding: hostBinding(env),
     };
   }

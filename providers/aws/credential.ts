@@ -8,6 +8,7 @@
 import * as v from "valibot";
 import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
+import { parseJson } from "$core/json.ts";
 import { Secret } from "$core/secret.ts";
 import type { Session } from "./session.ts";
 
@@ -38,7 +39,10 @@ const CredentialSchema = v.strictObject({
  */
 export function readSecrets({ name, credential }: Grant): GrantSecrets {
   if (!credential) return {};
-  const result = v.safeParse(CredentialSchema, parse(credential));
+  const result = v.safeParse(
+    CredentialSchema,
+    parseJson(credential.reveal()),
+  );
   if (!result.success) {
     throw new MoatError(
       "grant-damaged",
@@ -59,14 +63,6 @@ export function readSecrets({ name, credential }: Grant): GrantSecrets {
       },
     }),
   };
-}
-
-function parse(credential: Secret): unknown {
-  try {
-    return JSON.parse(credential.reveal());
-  } catch {
-    return undefined;
-  }
 }
 
 /**

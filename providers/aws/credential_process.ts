@@ -8,7 +8,7 @@
  */
 
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
-import { ControlClient } from "$core/control.ts";
+import { callProxy } from "$core/control.ts";
 import { MoatError, usageError } from "$core/errors.ts";
 import { type JsonObject, parseGrantName } from "$core/grant.ts";
 
@@ -46,7 +46,7 @@ async function readTarget(
   if (name !== undefined) return { grant: parseGrantName(name).name };
   if (typeof binding === "string") return { binding };
   const { readCredentialProcessFlags } = await import(
-    "./credential_process_flags.ts"
+    "./options/credential_process.ts"
   );
   const { writeSettings } = await import("./settings.ts");
   const { settings, passphrase } = await readCredentialProcessFlags(
@@ -61,21 +61,15 @@ async function readTarget(
 
 /** The running proxy has the session already, or shares the call for it. */
 async function askProxy(
-  { platform: { paths, clock } }: CommandContext,
+  { platform }: CommandContext,
   target: Target,
 ): Promise<string | undefined> {
-  const proxy = await ControlClient.connect(paths.controlSocket, clock);
-  if (!proxy) return undefined;
-  try {
-    const { body } = await proxy.call("provider", {
-      provider: "aws",
-      method: "credentials",
-      params: target,
-    });
-    return String(body);
-  } finally {
-    proxy.close();
-  }
+  const answer = await callProxy(platform, "provider", {
+    provider: "aws",
+    method: "credentials",
+    params: target,
+  });
+  return answer && String(answer["body"]);
 }
 
 /** Without a proxy each call obtains a session of its own. */
@@ -88,18 +82,12 @@ async function obtainHere(
   const { checkProvider, flagsGrant, hostBinding } = await import(
     "./control_methods.ts"
   );
-  const { Secret } = await import("$core/secret.ts");
   const { processAnswer } = await import("./session.ts");
   const { VendRecorders } = await import("./vend.ts");
   const binding = hostBinding(platform.env);
   const grant = "grant" in target
     ? checkProvider(await store.get(target.grant))
-    : flagsGrant(
-      target.settings,
-      target.passphrase === undefined
-        ? undefined
-        : new Secret(target.passphrase),
-    );
+    : flagsGrant(target.settings, target.passphrase);
   const engine = new SessionEngine(platform);
   const session = await engine.obtain(grant, binding);
   new VendRecorders(platform).recorder(grant, binding).vended(session);

@@ -54,7 +54,7 @@ function bad(text: string, wanted: string) {
   return usageError(
     `Cannot use ${
       JSON.stringify(text)
-    } as session duration: wanted ${wanted} such as 15m, 1h30m, 900s or 3600`,
-    "the range is 900s to 12h",
+    } as session duration: wanted ${wanted}, such as 15m, 1h30m, 900s or 3600`,
+    "give 15m to 12h",
   );
 }

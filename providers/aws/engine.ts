@@ -6,19 +6,26 @@
  * @module
  */
 
+import { createHash } from "node:crypto";
 import type { Binding } from "$core/binding.ts";
 import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
+import type { Secret } from "$core/secret.ts";
 import { type GrantSecrets, readSecrets } from "./credential.ts";
 import { failure, mapAwsError, stsTimeout } from "./errors.ts";
-import { type Hop, type MfaHop, planHops, type SourceHop } from "./hops.ts";
-import { mfaCode } from "./mfa.ts";
+import {
+  type AnywhereHop,
+  type Hop,
+  type MfaHop,
+  planHops,
+  type SourceHop,
+} from "./hops.ts";
+import { mfaCode, noDevice } from "./mfa.ts";
 import type { Credentials, Session } from "./session.ts";
 import { SessionCache } from "./session_cache.ts";
 import { type AwsSettings, readSettings } from "./settings.ts";
 import { ClockSkew } from "./skew.ts";
-import { sourceCredentials, sourceStamp } from "./source.ts";
 import { inTime } from "./sources/call.ts";
 import {
   assumeRole,
@@ -36,6 +43,15 @@ const INNER_HOLD_MS = 120_000;
 /** From here on STS may soon refuse the policies and tags. */
 const NEARLY_FULL_PERCENT = 90;
 
+const NEARLY_FULL_HINT =
+  "above 100 it refuses: use fewer tags or a shorter policy";
+
+/** What does not depend on who asks. */
+const SHARED_KINDS: ReadonlySet<Hop["kind"] | undefined> = new Set([
+  "source",
+  "mfa",
+]);
+
 /** One grant as it is used by one binding. */
 interface Walk {
   readonly grant: Grant;
@@ -51,6 +67,8 @@ export class SessionEngine {
   readonly #platform: Platform;
   readonly #cache: SessionCache<Credentials>;
   readonly #skew = new ClockSkew();
+  /** Percent of STS's limit, by grant. */
+  readonly #nearlyFull = new Map<string, number>();
 
   /** Makes an engine with an empty cache. */
   constructor(platform: Platform) {
@@ -105,13 +123,7 @@ export class SessionEngine {
   async openMfa(grant: Grant, code: string): Promise<Session> {
     const walk = planWalk(grant, ANYBODY);
     const hop = walk.hops[1];
-    if (hop?.kind !== "mfa") {
-      throw new MoatError(
-        "usage",
-        `Cannot use an MFA code: grant "${grant.name}" has no --mfa-serial`,
-        { hint: "grant again with --mfa-serial ARN" },
-      );
-    }
+    if (hop?.kind !== "mfa") throw noDevice(grant.name);
     const credentials = await this.#before(walk, 1);
     const action = `open an MFA session with ${hop.mfa.serial}`;
     return await this.#bounded(
@@ -126,13 +138,29 @@ export class SessionEngine {
     const walk = planWalk(grant, ANYBODY);
     if (walk.owner === null) {
       await this.sessions(grant, ANYBODY, CALL_TIMEOUT_MS)();
-    } else if (walk.hops.length > 1) {
-      await this.#before(walk, walk.hops.length - 1);
+      return;
     }
+    const shared = walk.hops.filter(({ kind }) => SHARED_KINDS.has(kind));
+    if (shared.length > 0) await this.#before(walk, shared.length);
+  }
+
+  /**
+   * What the sessions of a grant showed that the person should know.
+   *
+   * @param grant Its name.
+   * @returns Sentences; none for most grants.
+   */
+  advise(grant: string): string[] {
+    const percent = this.#nearlyFull.get(grant);
+    if (percent === undefined) return [];
+    return [
+      `its policies and tags take ${percent} % of what STS packs; ${NEARLY_FULL_HINT}`,
+    ];
   }
 
   /** Drops what was obtained for a grant. */
   forget(grant: string): void {
+    this.#nearlyFull.delete(grant);
     this.#cache.drop({ grant });
   }
 
@@ -169,7 +197,7 @@ export class SessionEngine {
     const { grant, hops, owner } = walk;
     const stamp = await this.#stamp(hops);
     const key = keyOf(walk, [stamp, hops.slice(0, index + 1)]);
-    const isShared = index === 0 || hops[index]?.kind === "mfa";
+    const isShared = SHARED_KINDS.has(hops[index]?.kind);
     return { key, grant: grant.name, owner: isShared ? null : owner };
   }
 
@@ -187,34 +215,31 @@ export class SessionEngine {
           `assume ${hop.role}`,
           (sts) => assumeRoleWithWebIdentity(hop, sts),
         );
-      case "roles-anywhere": {
-        const { createSession } = await import("./roles_anywhere/mod.ts");
-        const { passphrase } = walk.secrets;
-        return await this.#bounded(
-          walk,
-          `assume ${hop.role}`,
-          (context) =>
-            createSession(hop, {
-              ...context,
-              ...(passphrase && { passphrase }),
-            }),
-          "Roles Anywhere",
-        );
-      }
+      case "roles-anywhere":
+        return await this.#anywhere(walk, hop);
       case "assume-role": {
         const credentials = await this.#before(walk, index);
         return await this.#bounded(
           walk,
           `assume ${hop.role}`,
           (sts) => assumeRole(hop, credentials, sts),
-        ).catch(async (error) => {
-          await this.#distrust(walk, index, error);
-          throw error;
-        });
+        ).catch((error) => this.#distrust(walk, index, error));
       }
       default:
         throw new Error("a walk without hops");
     }
+  }
+
+  async #anywhere(walk: Walk, hop: AnywhereHop): Promise<Credentials> {
+    const { createSession } = await import("./roles_anywhere/mod.ts");
+    const { passphrase } = walk.secrets;
+    return await this.#bounded(
+      walk,
+      `assume ${hop.role}`,
+      (context) =>
+        createSession(hop, { ...context, ...(passphrase && { passphrase }) }),
+      "Roles Anywhere",
+    );
   }
 
   /** A stored session as long as it lasts, then a code from the program. */
@@ -229,17 +254,29 @@ export class SessionEngine {
   }
 
   /** Credentials that STS does not take are not used again. */
-  async #distrust(walk: Walk, index: number, error: MoatError): Promise<void> {
-    if (!["source-rejected", "source-expired"].includes(error.code)) return;
+  async #distrust(
+    walk: Walk,
+    index: number,
+    error: MoatError,
+  ): Promise<never> {
+    if (!["source-rejected", "source-expired"].includes(error.code)) {
+      throw error;
+    }
     for (let at = 0; at < index; at++) {
       const { key } = await this.#innerId(walk, at);
       this.#cache.drop({ key });
     }
+    const { grant, secrets: { mfaSession } } = walk;
+    if (mfaSession && error.code === "source-expired") {
+      throw mfaRequired(grant.name, true);
+    }
+    throw error;
   }
 
   async #source(walk: Walk, hop: SourceHop): Promise<Credentials> {
     const { settings, grant: { name: grant } } = walk;
     try {
+      const { sourceCredentials } = await import("./source.ts");
       return await sourceCredentials(hop, this.#platform, this.#skew);
     } catch (error) {
       throw mapAwsError(error, { settings, grant });
@@ -271,6 +308,7 @@ export class SessionEngine {
   /** Changes when the files behind the first hop do. */
   async #stamp([first]: readonly Hop[]): Promise<string> {
     if (first?.kind === "source") {
+      const { sourceStamp } = await import("./source.ts");
       return await sourceStamp(first.source, this.#platform.env);
     }
     if (first?.kind !== "roles-anywhere") return "";
@@ -280,10 +318,11 @@ export class SessionEngine {
 
   #watchPolicySize({ grant }: Walk, { packedPolicySize = 0 }: Session): void {
     if (packedPolicySize < NEARLY_FULL_PERCENT) return;
+    this.#nearlyFull.set(grant.name, packedPolicySize);
     this.#platform.log.warn("policy-nearly-full", {
       grant: grant.name,
       percent: packedPolicySize,
-      hint: "above 100 STS refuses: use fewer tags or a shorter policy",
+      hint: NEARLY_FULL_HINT,
     });
   }
 }
@@ -293,8 +332,18 @@ const ANYBODY: Binding = { name: "grant", grants: [], tokenDigest: "" };
 
 /** A grant that was replaced has other entries, whatever is still under way. */
 function keyOf({ grant, secrets }: Walk, parts: readonly unknown[]): string {
-  const { mfaSession } = secrets;
-  return JSON.stringify([grant.createdAt, mfaSession?.accessKeyId, parts]);
+  const { mfaSession, passphrase } = secrets;
+  const inputs = [
+    ...[grant.createdAt, mfaSession?.accessKeyId],
+    passphrase && digest(passphrase),
+    parts,
+  ];
+  return JSON.stringify(inputs);
+}
+
+/** A key is no place for a secret. */
+function digest(secret: Secret): string {
+  return createHash("sha256").update(secret.reveal()).digest("base64");
 }
 
 /** A session that would be made for them as well may be shared by all. */

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import type { Binding } from "$core/binding.ts";
 import type { FlagValues, Simulator } from "$core/provider.ts";
+import { Secret } from "$core/secret.ts";
+import {
+  makeCertificate,
+  makeKey,
+  noOpenssl,
+  openssl,
+  pkiPath,
+} from "../../tests/support/anywhere_pki.ts";
 import { awsGrant, awsSource, ROLE } from "../../tests/support/aws_grant.ts";
+import { testUnless } from "../../tests/support/conditional.ts";
 import {
   type FakePlatform,
   fakePlatform,
@@ -332,3 +341,33 @@ Deno.test("prepare() of a name per binding makes no session for nobody", async (
   await bed.engine.prepare(bed.grant());
   assert.deepEqual(await bed.calls(), {});
 });
+
+testUnless(
+  noOpenssl,
+  "a wrong passphrase stands in nobody else's way",
+  async () => {
+    await using bed = await Bed.open();
+    const privateKey = pkiPath("locked.pk8");
+    await openssl(
+      ...["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256"],
+      ...["-in", await makeKey("locked"), "-out", privateKey],
+      ...["-passout", "pass:right"],
+    );
+    const grant = bed.grant({
+      anywhere: {
+        trustAnchorArn: "anchor",
+        profileArn: "profile",
+        certificates: [await makeCertificate("of-another-key")],
+        privateKey,
+        region: "eu-central-1",
+      },
+    });
+    const failureWith = async (passphrase: string) => {
+      const locked = withSecrets(grant, { passphrase: new Secret(passphrase) });
+      const ask = bed.engine.sessions(locked, binding("host"), 0);
+      return await Promise.resolve(ask()).catch(({ code }) => code);
+    };
+    await failureWith("wrong");
+    assert.equal(await failureWith("right"), "key-mismatch");
+  },
+);

@@ -12,6 +12,7 @@
  */
 
 import { MoatError, toMoatError } from "$core/errors.ts";
+import { shellWord, UNPRINTABLE } from "$core/text.ts";
 import {
   failure,
   type FailureContext,
@@ -332,13 +333,6 @@ function tried({ source }: AwsSettings): string {
   return `tried ${order.map((kind) => names[kind]).join(", ")}`;
 }
 
-/** A word as one types it into a shell. */
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word)
-    ? word
-    : `'${word.replaceAll("'", `'\\''`)}'`;
-}
-
 /**
  * A service's own words, safe for a terminal and a log line. Only the first
  * line: below it STS may list the request as signed, the source's token
@@ -377,7 +371,5 @@ function shorten(said: string, length: number): string {
 
 /** Without control characters, line separators and changes of direction. */
 function printable(said: string): string {
-  // deno-lint-ignore no-control-regex
-  return said.replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+/g, " ")
-    .trim();
+  return said.replace(UNPRINTABLE, " ").trim();
 }

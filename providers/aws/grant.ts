@@ -6,13 +6,16 @@
  */
 
 import { formatDuration } from "./duration.ts";
+import { failure } from "./errors.ts";
+import { formatTime } from "$core/clock.ts";
+import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
 import type { GrantRequest } from "$core/provider.ts";
-import { withSecrets } from "./credential.ts";
+import { readSecrets, withSecrets } from "./credential.ts";
 import type { SessionEngine } from "./engine.ts";
-import { readGrantFlags } from "./options.ts";
-import { type AwsSettings, writeSettings } from "./settings.ts";
+import { readGrantFlags } from "./options/grant.ts";
+import { type AwsSettings, readSettings, writeSettings } from "./settings.ts";
 
 /** Command lines for the help of `moat grant`. */
 export const GRANT_EXAMPLES: readonly string[] = [
@@ -44,11 +47,23 @@ export async function grantAws(
   }, secrets);
   if (!request.validate) return grant;
   if (mfaCode !== undefined) {
-    const mfaSession = await engine.openMfa(grant, mfaCode);
+    const mfaSession = await engine.openMfa(grant, mfaCode)
+      .catch(grantAgain);
     grant = withSecrets(grant, { ...secrets, mfaSession });
   }
   await engine.obtain(grant, { name: "grant", grants: [], tokenDigest: "" });
   return grant;
+}
+
+/** There is no grant yet that `moat mfa` could open. */
+function grantAgain(error: unknown): never {
+  if (!(error instanceof MoatError) || error.code !== "mfa-rejected") {
+    throw error;
+  }
+  throw failure("mfa-rejected", error.message, {
+    hint: "wait for the device's next code, then grant again",
+    cause: error,
+  });
 }
 
 /** Below this, botocore asks for new credentials on every call. */
@@ -57,28 +72,36 @@ const RECOMMENDED_SECONDS = 3600;
 /**
  * Sentences for the person who just granted it.
  *
- * @param settings The grant's settings.
- * @returns Better settings; none for most grants.
+ * @param grant The grant.
+ * @returns Better settings, and what is still to be done; none for most grants.
  */
-export function advise({ durationSeconds }: AwsSettings): string[] {
-  if ((durationSeconds ?? RECOMMENDED_SECONDS) >= RECOMMENDED_SECONDS) {
-    return [];
+export function advise(grant: Grant): string[] {
+  const { durationSeconds = RECOMMENDED_SECONDS, mfa } = readSettings(grant);
+  const advice: string[] = [];
+  if (durationSeconds < RECOMMENDED_SECONDS) {
+    advice.push(
+      "for long-lived SDK clients --session-duration 1h is better: botocore asks for new credentials on every call once less than 15m are left",
+    );
   }
-  return [
-    "for long-lived SDK clients --session-duration 1h is better: botocore asks for new credentials on every call once less than 15m are left",
-  ];
+  if (mfa && !mfa.command && !readSecrets(grant).mfaSession) {
+    advice.push(`it needs an MFA session first: moat mfa ${grant.name} CODE`);
+  }
+  return advice;
 }
 
 /**
  * Lines for `moat grant show`.
  *
- * @param settings The grant's settings.
- * @returns Label and value of each setting that was given.
+ * @param grant The grant.
+ * @returns Label and value of each setting that was given; what it opens first.
  */
-export function describe(settings: AwsSettings): [string, string][] {
-  const { anywhere, mfa, source } = settings;
+export function describe(grant: Grant): [string, string][] {
+  const settings = readSettings(grant);
+  const { anywhere, mfa, source, roles } = settings;
   const lines: [string, string | undefined][] = [
-    ...settings.roles.map((role): [string, string] => ["role", role]),
+    ["role", roles.at(-1)],
+    ...roles.slice(0, -1).map((role): [string, string] => ["by-role", role]),
+    ["source", sourceText(settings)],
     ["region", settings.region],
     ["session-duration", durationText(settings)],
     ["session-name", settings.sessionName],
@@ -91,7 +114,7 @@ export function describe(settings: AwsSettings): [string, string][] {
     ["source-identity", settings.sourceIdentity],
     ["mfa-serial", mfa?.serial],
     ["mfa-command", mfa?.command],
-    ["source", sourceText(settings)],
+    ["mfa-session", mfa && mfaSessionText(grant)],
     ["web-identity-token-file", settings.webIdentityTokenFile],
     ["trust-anchor-arn", anywhere?.trustAnchorArn],
     ["profile-arn", anywhere?.profileArn],
@@ -104,6 +127,11 @@ export function describe(settings: AwsSettings): [string, string][] {
     ["ca-bundle", settings.caBundle],
   ];
   return lines.filter((line): line is [string, string] => !!line[1]);
+}
+
+function mfaSessionText(grant: Grant): string {
+  const { mfaSession } = readSecrets(grant);
+  return mfaSession ? `until ${formatTime(mfaSession.expiresAt)}` : "none";
 }
 
 function durationText({ durationSeconds, direct }: AwsSettings) {

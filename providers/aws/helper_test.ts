@@ -525,7 +525,7 @@ testUnless(
   toolLacking("bash"),
   "helper finds the tools when PATH leads nowhere",
   async () => {
-    const { result } = await ask([OK], { env: { PATH: "/nonexistent" } });
+    const { result } = await ask([OK], { env: { PATH: "/proc/nonexistent" } });
     assert.deepEqual(result, SUCCESS);
   },
 );
@@ -573,7 +573,7 @@ testUnless(lacking("dash"), "helper names the tools it lacks", async () => {
   const { result } = await ask([OK], {
     tools: [],
     edit: (text) => text.replace("/usr/local/bin:/usr/bin:/bin:", ""),
-    env: { PATH: "/nonexistent" },
+    env: { PATH: "/proc/nonexistent" },
   });
   assert.deepEqual(
     result,
@@ -601,8 +601,8 @@ const SETTINGS: [string, Record<string, string | undefined>, string][] = [
   ],
   [
     "a token file that does not exist",
-    { MOAT_AWS_CREDENTIAL_TOKEN_FILE: "/nonexistent/\x1b[31m" },
-    "cannot read a token from /nonexistent/?[31m",
+    { MOAT_AWS_CREDENTIAL_TOKEN_FILE: "/proc/nonexistent/\x1b[31m" },
+    "cannot read a token from /proc/nonexistent/?[31m",
   ],
   [
     "a directory as token file",

@@ -8,7 +8,8 @@
 
 import type { Binding } from "$core/binding.ts";
 import { usageError } from "$core/errors.ts";
-import { checkLabelValue } from "./option_values.ts";
+import { formatDuration } from "./duration.ts";
+import { checkLabelValue } from "./options/values.ts";
 import { DEFAULT_SESSION_NAME, fillSessionName } from "./session_name.ts";
 import {
   type Anywhere,
@@ -108,6 +109,9 @@ export type Hop =
 /** A session that never leaves moat; one hour is allowed by every role. */
 const INNER_SECONDS = 3600;
 
+/** STS's own default, which a grant without a duration leaves it to. */
+const STS_SECONDS = 3600;
+
 /** AWS's bound when a session assumes a further role. */
 export const MAX_CHAINED_SECONDS = 3600;
 
@@ -144,39 +148,49 @@ function addressOf({ region, stsEndpoint, caBundle }: StsAddress): StsAddress {
   return { region, stsEndpoint, caBundle };
 }
 
-/** Session policies join as a union, so a second one would widen the first. */
-function narrow(
-  settings: AwsSettings,
-  { durationSeconds, sessionName, policy }: BindingSettings,
-): AwsSettings {
-  const { durationSeconds: granted } = settings;
-  if (
-    durationSeconds !== undefined && granted !== undefined &&
-    durationSeconds > granted
-  ) {
-    throw usageError(
-      `Cannot make sessions of ${durationSeconds}s: the grant allows ${granted}s`,
-      "a binding may only shorten its sessions",
-    );
-  }
-  if (policy && (settings.policy || settings.policyArns?.length)) {
-    throw usageError(
-      "Cannot give the binding a session policy: its grant has one, and two would allow what either allows",
-      "grant again without a policy, under another name, and bind that",
-    );
-  }
-  if (settings.direct && (durationSeconds || policy)) {
-    throw usageError(
-      "Cannot narrow the session of this binding: its grant hands out the source's own",
-      "grant a role instead of --source direct",
-    );
-  }
+function narrow(settings: AwsSettings, by: BindingSettings): AwsSettings {
+  refuseWidening(settings, by);
+  const { durationSeconds, sessionName, policy } = by;
   return {
     ...settings,
     ...(durationSeconds && { durationSeconds }),
     ...(sessionName && { sessionName }),
     ...(policy && { policy }),
   };
+}
+
+/** Session policies join as a union, so a second one would widen the first. */
+function refuseWidening(
+  settings: AwsSettings,
+  { durationSeconds = 0, policy }: BindingSettings,
+): void {
+  const { durationSeconds: granted = STS_SECONDS, policyArns } = settings;
+  if (settings.direct && (durationSeconds || policy)) {
+    throw usageError(
+      "Cannot narrow the session of this run: its grant hands out the source's own",
+      "grant a role instead of --source direct",
+    );
+  }
+  if (durationSeconds > granted) {
+    throw usageError(
+      `Cannot make sessions of ${
+        formatDuration(durationSeconds)
+      }: the grant allows ${formatDuration(granted)}`,
+      "a run may only shorten its sessions; grant again with a longer --session-duration",
+    );
+  }
+  if (policy && (settings.policy || policyArns?.length)) {
+    throw usageError(
+      "Cannot give the run a session policy: its grant has one, and two would allow what either allows",
+      "grant again without a policy, under another name, and run with that",
+    );
+  }
+  if (policy && settings.anywhere && settings.roles.length === 1) {
+    throw usageError(
+      "Cannot give the run a session policy: Roles Anywhere takes none",
+      "grant again with a second --role, which is assumed from the first and takes it",
+    );
+  }
 }
 
 function roleHop(

@@ -135,6 +135,16 @@ const WIDER: { name: string; more: Partial<AwsSettings>; by: object }[] = [
     by: { policy: "{}" },
   },
   {
+    name: "a duration above STS's own, which the grant leaves it to",
+    more: { webIdentityTokenFile: "/t", durationSeconds: undefined },
+    by: { durationSeconds: 3601 },
+  },
+  {
+    name: "a policy that Roles Anywhere would not take",
+    more: { anywhere: ANYWHERE },
+    by: { policy: "{}" },
+  },
+  {
     name: "a policy beside the grant's managed ones",
     more: { policyArns: ["p"] },
     by: { policy: "{}" },

@@ -31,6 +31,19 @@ export function checkMfaCode(text: string): string {
 }
 
 /**
+ * Makes the error of a code for a grant that has no device.
+ *
+ * @param grant Its name.
+ * @returns The error, to be thrown by the caller.
+ */
+export function noDevice(grant: string): MoatError {
+  return usageError(
+    `Cannot use an MFA code: grant "${grant}" has no --mfa-serial`,
+    "grant again with --mfa-serial ARN",
+  );
+}
+
+/**
  * Asks a program for a code.
  *
  * @param command A command line for `/bin/sh`; prints six digits.

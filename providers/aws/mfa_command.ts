@@ -6,9 +6,12 @@
 
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { createAsk } from "$core/cli/prompt.ts";
-import { ControlClient } from "$core/control.ts";
+import { callProxy } from "$core/control.ts";
 import { usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
+import { checkProvider } from "./control_methods.ts";
+import { noDevice } from "./mfa.ts";
+import { readSettings } from "./settings.ts";
 
 /** Sends a code to the running proxy, or uses it here. */
 export async function run(
@@ -17,7 +20,7 @@ export async function run(
 ): Promise<number> {
   const { output } = context;
   const { name } = parseGrantName(operand);
-  const code = typed ?? await askCode(context);
+  const code = typed ?? await askCode(context, name);
   const expiresAt = await askProxy(context, name, code) ??
     await openHere(context, name, code);
   const end = new Date(expiresAt).toISOString();
@@ -25,32 +28,32 @@ export async function run(
   return 0;
 }
 
-async function askCode({ streams }: CommandContext): Promise<string> {
+/** Once it is known that a code would be of use. */
+async function askCode(
+  { streams, store }: CommandContext,
+  name: string,
+): Promise<string> {
+  const { mfa } = readSettings(checkProvider(await store.get(name)));
+  if (!mfa) throw noDevice(name);
   const ask = createAsk(streams);
-  if (ask) return (await ask("MFA code: ")).reveal();
+  if (ask) return (await ask(`MFA code of ${mfa.serial}: `)).reveal();
   throw usageError(
     "Cannot ask for an MFA code: there is no terminal",
-    "moat mfa NAME CODE",
+    `moat mfa ${name} CODE`,
   );
 }
 
 async function askProxy(
-  { platform: { paths, clock } }: CommandContext,
+  { platform }: CommandContext,
   grant: string,
   code: string,
 ): Promise<number | undefined> {
-  const proxy = await ControlClient.connect(paths.controlSocket, clock);
-  if (!proxy) return undefined;
-  try {
-    const { expiresAt } = await proxy.call("provider", {
-      provider: "aws",
-      method: "mfa",
-      params: { grant, code },
-    });
-    return Number(expiresAt);
-  } finally {
-    proxy.close();
-  }
+  const answer = await callProxy(platform, "provider", {
+    provider: "aws",
+    method: "mfa",
+    params: { grant, code },
+  });
+  return answer && Number(answer["expiresAt"]);
 }
 
 async function openHere(

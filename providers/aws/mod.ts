@@ -6,7 +6,7 @@
 
 import type { Platform } from "$core/platform.ts";
 import type { Answer, Provider } from "$core/provider.ts";
-import { BINDING_FLAGS, readBindingFlags } from "./binding_options.ts";
+import { BINDING_FLAGS, readBindingFlags } from "./options/binding.ts";
 import {
   CONFLICTING_ENV,
   CONTAINER_PATH,
@@ -18,24 +18,16 @@ import { createControlMethods } from "./control_methods.ts";
 import { SessionEngine } from "./engine.ts";
 import { expiriesOf } from "./expiries.ts";
 import { advise, describe, GRANT_EXAMPLES, grantAws } from "./grant.ts";
-import { GRANT_FLAGS } from "./options.ts";
+import { GRANT_FLAGS } from "./options/grant.ts";
 import { containerAnswer, processAnswer, type Session } from "./session.ts";
-import { readSettings, type Source } from "./settings.ts";
+import { readSettings } from "./settings.ts";
 import { SIMULATE_FLAGS } from "./simulator/flags.ts";
-import { explain } from "./explain.ts";
-import { environmentIdentity, sourceProcess } from "./source.ts";
+import { environmentIdentity } from "./sources/identity.ts";
 import { preloadSdk } from "./sts.ts";
 import { vend, VendRecorders } from "./vend.ts";
 
 /** `credential_process` has no short time-out in any SDK. */
 const PROCESS_HOLD_MS = 8000;
-
-/** A source that is the environment alone. */
-const ENVIRONMENT: Source = {
-  order: ["environment"],
-  configFile: "",
-  credentialsFile: "",
-};
 
 /** The JavaScript SDK gives up on a container endpoint after 1 s. */
 const CONTAINER_HOLD_MS = 900;
@@ -98,19 +90,24 @@ export function createAwsProvider(platform: Platform): Provider {
       await engine.sessions(grant, binding, PROCESS_HOLD_MS)();
     },
     expiries: (grant) => expiriesOf(grant, clock),
-    explain: (grant) => explain(grant, platform),
+    async explain(grant) {
+      const { explain } = await import("./explain.ts");
+      return await explain(grant, platform);
+    },
     environmentIdentity(grant) {
+      if (!grant) return environmentIdentity({ order: ["environment"] }, env);
       const { source, anywhere, webIdentityTokenFile } = readSettings(grant);
       if (anywhere || webIdentityTokenFile) return undefined;
       return environmentIdentity(source, env);
     },
-    identityIn: () => environmentIdentity(ENVIRONMENT, env),
     async sourceProcess(grant) {
       const { mfa, source } = readSettings(grant);
-      return mfa?.command ?? await sourceProcess(source);
+      if (mfa?.command) return mfa.command;
+      const { sourceProcess } = await import("./source.ts");
+      return await sourceProcess(source);
     },
-    describe: (grant) => describe(readSettings(grant)),
-    advise: (grant) => advise(readSettings(grant)),
+    describe,
+    advise: (grant) => [...advise(grant), ...engine.advise(grant.name)],
     async simulate(request) {
       const { simulateAws } = await import("./simulator/mod.ts");
       return await simulateAws(request, clock);

@@ -10,7 +10,7 @@ import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { type MockSts, startMockSts } from "../../tests/support/mock_sts.ts";
 import { createAwsProvider } from "./mod.ts";
-import { awsGrant } from "../../tests/support/aws_grant.ts";
+import { awsGrant, awsSource } from "../../tests/support/aws_grant.ts";
 import type { AwsSettings } from "./settings.ts";
 
 const PROCESS = "/aws/process-credentials";
@@ -33,7 +33,9 @@ class Bed implements AsyncDisposable {
   readonly provider = createAwsProvider(this.platform);
 
   grant(name = "aws", more: Partial<AwsSettings> = {}): Grant {
-    return awsGrant({ stsEndpoint: this.sts.url, ...more }, name);
+    // No files, so that no look at them outlives a test.
+    const source = awsSource({ order: ["environment"] });
+    return awsGrant({ stsEndpoint: this.sts.url, source, ...more }, name);
   }
 
   /** The endpoints of a grant for a binding; each gives its answer. */
@@ -167,6 +169,22 @@ Deno.test("refusals of one code are audited once a minute", async () => {
   await bed.platform.clock.advance(60_000);
   await ask(routes);
   assert.deepEqual(bed.vends, ["refused run-a", "refused run-a"]);
+});
+
+Deno.test("a client that keeps asking does not fill the log with refusals", async () => {
+  await using bed = new Bed();
+  bed.sts.mood = "denying";
+  const routes = bed.bind("run-a");
+  const { lines, measured, clock } = bed.platform;
+  await ask(routes);
+  await ask(routes);
+  await clock.advance(60_000);
+  await ask(routes);
+  const logged = lines.filter((l) => l.event === "credentials-refused");
+  const counted = measured.filter((m) =>
+    m.name === "credentials_refused_total"
+  );
+  assert.deepEqual([logged.length, counted.length], [2, 3]);
 });
 
 Deno.test("clients that ask at once share one call", async () => {
@@ -406,9 +424,9 @@ Deno.test("describe() shows role, region, duration and source", async () => {
   const { sts: { url }, provider } = bed;
   assert.deepEqual(provider.describe?.(bed.grant()), [
     ["role", "arn:aws:iam::123456789012:role/Deploy"],
+    ["source", "environment"],
     ["region", "eu-central-1"],
     ["session-duration", "1h"],
-    ["source", "environment, profile, web-identity, container, instance"],
     ["sts-endpoint", url],
   ]);
 });

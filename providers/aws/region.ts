@@ -78,7 +78,13 @@ export function pickRegion(
   );
 }
 
-function partitionOf(region: string): Partition {
+/**
+ * Finds the partition of a region by how its name begins.
+ *
+ * @param region Such as `cn-north-1`; an empty one is of `aws`.
+ * @returns The partition's name.
+ */
+export function partitionOf(region: string): Partition {
   return PARTITIONS.find((p) => region.startsWith(p.prefix))?.name ?? "aws";
 }
 

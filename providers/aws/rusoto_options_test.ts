@@ -8,7 +8,7 @@ import type { FlagValues } from "$core/provider.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { Workspace } from "../../tests/support/workspace.ts";
 import { type Hop, planHops } from "./hops.ts";
-import { readGrantFlags } from "./options.ts";
+import { readGrantFlags } from "./options/grant.ts";
 import type { Credentials } from "./session.ts";
 import { type Environment, sourceCredentials } from "./source.ts";
 
@@ -16,7 +16,7 @@ const ROLE = "arn:aws:iam::123456789012:role/Deploy";
 const SECRET = "s".repeat(40);
 
 /** No test may ask the real metadata service. */
-const ENV = { HOME: "/nonexistent", AWS_EC2_METADATA_DISABLED: "true" };
+const ENV = { HOME: "/proc/nonexistent", AWS_EC2_METADATA_DISABLED: "true" };
 const KEYS = { AWS_ACCESS_KEY_ID: "AKIAENV", AWS_SECRET_ACCESS_KEY: SECRET };
 
 async function hopsOf(

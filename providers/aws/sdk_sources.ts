@@ -9,7 +9,6 @@ export {
   fromInstanceMetadata,
   fromLoginCredentials,
   fromSSO,
-  fromTokenFile,
 } from "@aws-sdk/credential-providers";
 export {
   getDefaultRoleAssumer,

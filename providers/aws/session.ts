@@ -4,8 +4,10 @@
  * @module
  */
 
+import { formatTime } from "$core/clock.ts";
 import { Answer } from "$core/provider.ts";
 import { Secret } from "$core/secret.ts";
+import { MAX_DURATION_SECONDS } from "./duration.ts";
 
 /** Credentials of a source or a role, as long as they may be used. */
 export interface Credentials {
@@ -59,9 +61,6 @@ export interface Instant {
 /** Where clocks differ a little; a session beyond this is not what was asked for. */
 const LATE_MS = 5 * 60_000;
 
-/** The longest that any role allows; for a call that left the life to the service. */
-const MAX_SECONDS = 43_200;
-
 const ACCESS_KEY_ID = /^[A-Z0-9]{16,128}$/;
 const SECRET = /^[\x21-\x7e]{1,8192}$/;
 const ARN = /^(?:arn:[\x21-\x7e]{1,2044})?$/;
@@ -88,7 +87,9 @@ export function readSession(
     SECRET.test(secretAccessKey) && SECRET.test(sessionToken) &&
     ARN.test(assumedRoleArn) && lifeMs > 0;
   if (!isSession) return undefined;
-  const latestMs = (durationSeconds ?? MAX_SECONDS) * 1000 + LATE_MS;
+  // No role allows more, where the call left the life to the service.
+  const askedSeconds = durationSeconds ?? MAX_DURATION_SECONDS;
+  const latestMs = askedSeconds * 1000 + LATE_MS;
   return {
     accessKeyId,
     secretAccessKey: new Secret(secretAccessKey),
@@ -136,9 +137,4 @@ export function containerAnswer(session: Session): Answer {
       Expiration: formatTime(session.expiresAt),
     }),
   );
-}
-
-/** RFC 3339 in UTC with whole seconds: some SDKs parse no fractions. */
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { MoatError } from "$core/errors.ts";
-import { isHardFailure } from "./errors.ts";
+import type { MoatError } from "$core/errors.ts";
+import { failure, isHardFailure } from "./errors.ts";
 import type { Credentials } from "./session.ts";
 
 const MINUTE_MS = 60_000;
@@ -108,7 +108,7 @@ function isSame(one: Credentials | undefined, other: Credentials): boolean {
 
 /** A safety net: whoever fetches should have told so in better words. */
 function endsTooSoon(): MoatError {
-  return new MoatError(
+  return failure(
     "sts-garbage",
     "Cannot use the session that was obtained: it ends within a minute, or has ended",
     { hint: "check this machine's clock and the grant's source" },
@@ -173,7 +173,7 @@ export function isUsable<T>(
  * @returns A soft failure.
  */
 export function grantChanged(): MoatError {
-  return new MoatError(
+  return failure(
     "grant-changed",
     "Cannot obtain a session: its grant was revoked or replaced meanwhile, or its binding ended",
     { hint: "ask again" },

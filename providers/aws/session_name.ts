@@ -16,6 +16,8 @@ export const DEFAULT_SESSION_NAME = "moat-{binding}";
 /** What a template may hold in braces. */
 export const PLACEHOLDERS = ["binding", "run", "container", "user"] as const;
 
+const PLACEHOLDER = new RegExp(`\\{(${PLACEHOLDERS.join("|")})\\}`, "g");
+
 const MAX_LENGTH = 64;
 const DIGEST_LENGTH = 8;
 
@@ -27,10 +29,7 @@ const DIGEST_LENGTH = 8;
  * @throws {MoatError} `usage` for another placeholder, or for nothing at all.
  */
 export function checkSessionName(template: string): string {
-  const rest = template.replaceAll(
-    new RegExp(`\\{(${PLACEHOLDERS.join("|")})\\}`, "g"),
-    "x",
-  );
+  const rest = template.replaceAll(PLACEHOLDER, "x");
   if (/^[\w+=,.@-]{1,256}$/.test(rest)) return template;
   throw usageError(
     `Cannot use ${
@@ -54,7 +53,7 @@ export function checkSessionName(template: string): string {
 export function fillSessionName(template: string, binding: Binding): string {
   const { name, subject } = binding;
   const filled = template.replaceAll(
-    /\{(binding|run|container|user)\}/g,
+    PLACEHOLDER,
     (_, key: typeof PLACEHOLDERS[number]) =>
       key === "binding" ? name : subject?.[key] || name,
   );

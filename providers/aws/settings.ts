@@ -226,7 +226,7 @@ export interface BindingSettings {
 }
 
 const BindingSchema = v.strictObject({
-  durationSeconds: optional(v.number()),
+  durationSeconds: optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   sessionName: optional(Text),
   policy: optional(Text),
 });

@@ -31,13 +31,7 @@ import { explainKinds, type SourceLine } from "./sources/explain.ts";
 import { KINDS } from "./sources/kinds.ts";
 import { refuseOwnSource } from "./sources/own.ts";
 
-export {
-  type Environment,
-  SDK_LOGGER,
-  type SourcePlatform,
-  type StsClientAddress,
-  stsClientAddress,
-} from "./sources/call.ts";
+export { type Environment, type SourcePlatform } from "./sources/call.ts";
 export type { SourceLine } from "./sources/explain.ts";
 export { refuseOwnSource } from "./sources/own.ts";
 export {
@@ -47,7 +41,7 @@ export {
   sourceProcess,
 } from "./sources/profile.ts";
 export {
-  environmentIdentity,
+  isEndpoint,
   recordAddress,
   recordSource,
   type SourceChoice,

@@ -16,15 +16,15 @@ import { ClockSkew } from "./skew.ts";
 import {
   checkProfile,
   type Environment,
-  environmentIdentity,
   readProfile,
   recordAddress,
   recordSource,
   type SourceChoice,
   sourceCredentials,
   sourceProcess,
-  stsClientAddress,
 } from "./source.ts";
+import { environmentIdentity } from "./sources/identity.ts";
+import { stsClientAddress } from "./sdk_client.ts";
 
 const HOME = { HOME: "/home/ana" };
 
@@ -284,8 +284,8 @@ const ADDRESSES: {
 /** Files that are not there. */
 const NO_FILES: Source = {
   ...DEFAULT,
-  configFile: "/nonexistent/config",
-  credentialsFile: "/nonexistent/credentials",
+  configFile: "/proc/nonexistent/config",
+  credentialsFile: "/proc/nonexistent/credentials",
 };
 
 for (const { name, env, expect } of ADDRESSES) {
@@ -496,6 +496,29 @@ Deno.test("readProfile() finds nothing in files that are not there", async () =>
   });
 });
 
+Deno.test("readProfile() refuses a file without an end", async () => {
+  const source = { ...DEFAULT, credentialsFile: "/dev/zero" };
+  await assert.rejects(readProfile(source), { code: "no-source" });
+});
+
+for (const name of ["constructor", " toString "]) {
+  Deno.test(`readProfile() refuses a section [${name}]`, async () => {
+    await using workspace = await Workspace.open();
+    const credentials = `[default]\n[${name}]\nharmless = x\n`;
+    await workspace.write("credentials", credentials);
+    const credentialsFile = workspace.path("credentials");
+    const source = { ...DEFAULT, credentialsFile };
+    await assert.rejects(readProfile(source), { code: "no-source" });
+  });
+}
+
+for (const path of ["/dev/null", "/dev"]) {
+  Deno.test(`readProfile() takes ${path} for no file`, async () => {
+    const source = { ...DEFAULT, configFile: path, credentialsFile: path };
+    assert.equal((await readProfile(source)).region, undefined);
+  });
+}
+
 Deno.test("readProfile() sees what was edited meanwhile", async () => {
   await using workspace = await Workspace.open();
   const before = await sourceIn(workspace, {
@@ -622,14 +645,19 @@ Deno.test("recordAddress() refuses what is no URL", async () => {
 });
 
 Deno.test("stsClientAddress() names the recorded endpoint, and no other", () => {
-  const ignoreConfiguredEndpointUrls = true;
+  const { endpoint: own, ...client } = stsClientAddress({});
   assert.deepEqual(
-    [stsClientAddress({}), stsClientAddress({ stsEndpoint: "http://a" })],
-    [
-      { ignoreConfiguredEndpointUrls },
-      { ignoreConfiguredEndpointUrls, endpoint: "http://a" },
-    ],
+    [own, stsClientAddress({ stsEndpoint: "http://a" })],
+    [undefined, { ...client, endpoint: "http://a" }],
   );
+});
+
+Deno.test("stsClientAddress() keeps variables of this process from changing how calls are signed", () => {
+  assert.deepEqual(stsClientAddress({}), {
+    ignoreConfiguredEndpointUrls: true,
+    defaultsMode: "legacy",
+    authSchemePreference: ["sigv4"],
+  });
 });
 
 const KEYS = {
@@ -667,7 +695,7 @@ for (const order of [["profile"], ["environment"]] as SourceKind[][]) {
 /** All kinds at once, so that the order alone decides. */
 async function everything(bed: SourceBed): Promise<Partial<Source>> {
   await bed.config("[default]\nKEYS");
-  const tokenFile = await bed.workspace.write("token", "jwt");
+  const tokenFile = await bed.workspace.write("token", "a.b.c");
   return {
     webIdentity: { tokenFile, role: "arn:aws:iam::123456789012:role/X" },
     container: { url: `${bed.mock.url}/container` },
@@ -800,7 +828,7 @@ Deno.test("sourceCredentials() names the session of a token that names none itse
   const form = new URLSearchParams(bed.mock.requests[0]?.body);
   assert.deepEqual(
     [form.get("RoleSessionName"), form.get("WebIdentityToken")],
-    ["moat-source", "jwt"],
+    ["moat-source", "a.b.c"],
   );
 });
 

@@ -5,11 +5,9 @@
  * @module
  */
 
-import type { Clock } from "$core/clock.ts";
-import { MoatError } from "$core/errors.ts";
+import type { MoatError } from "$core/errors.ts";
 import type { Metrics } from "$core/metrics.ts";
-import { Secret } from "$core/secret.ts";
-import { hideSecrets } from "./errors.ts";
+import { failure, hideSecrets } from "./errors.ts";
 import type { AssumeRoleHop, MfaHop, WebIdentityHop } from "./hops.ts";
 import {
   type Credentials,
@@ -17,17 +15,18 @@ import {
   readSession,
   type Session,
 } from "./session.ts";
+import {
+  SDK_ATTEMPTS,
+  SDK_LOGGER,
+  setUpSts,
+  type StsSurroundings,
+} from "./sdk_client.ts";
 import type { StsAddress } from "./settings.ts";
-import type { ClockSkew } from "./skew.ts";
-import { SDK_LOGGER, stsClientAddress } from "./source.ts";
 import { openTransport } from "./transport.ts";
+import { readWebIdentityToken } from "./web_identity_token.ts";
 
 /** What a call of STS needs from outside. */
-export interface StsContext {
-  /** Tells whether an answer is still valid. */
-  readonly clock: Clock;
-  /** What is known of the servers' clocks. */
-  readonly skew: ClockSkew;
+export interface StsContext extends StsSurroundings {
   /** Told of each call. */
   readonly metrics: Metrics;
   /** Ends the call. */
@@ -94,7 +93,7 @@ export async function assumeRoleWithWebIdentity(
   context: StsContext,
 ): Promise<Session> {
   const { AssumeRoleWithWebIdentityCommand } = await import("./sdk_sts.ts");
-  const token = await readToken(hop.tokenFile);
+  const token = await readWebIdentityToken(hop.tokenFile);
   const command = new AssumeRoleWithWebIdentityCommand({
     RoleArn: hop.role,
     RoleSessionName: hop.sessionName,
@@ -143,17 +142,21 @@ export async function getSessionToken(
     DurationSeconds: MFA_SECONDS,
   });
   const action = "GetSessionToken";
-  return await call(
-    hop.at,
-    credentials,
-    action,
-    context,
-    async (sts) =>
-      toSession(await sts.send(command, sts.options), sts.now(), {
-        role: undefined,
-        durationSeconds: MFA_SECONDS,
-      }),
-  );
+  try {
+    return await call(
+      hop.at,
+      credentials,
+      action,
+      context,
+      async (sts) =>
+        toSession(await sts.send(command, sts.options), sts.now(), {
+          role: undefined,
+          durationSeconds: MFA_SECONDS,
+        }),
+    );
+  } catch (error) {
+    throw hideSecrets(error, [code]);
+  }
 }
 
 function policyParameters(
@@ -164,37 +167,6 @@ function policyParameters(
     ...(policyArns.length > 0 &&
       { PolicyArns: policyArns.map((arn) => ({ arn })) }),
   };
-}
-
-/** A token is some kilobytes; STS takes 20,000 characters. */
-const MAX_TOKEN_LENGTH = 20_000;
-
-async function readToken(path: string): Promise<Secret> {
-  let text: string;
-  try {
-    // A pipe would be waited for.
-    const { isFile, size } = await Deno.stat(path);
-    if (!isFile || size > MAX_TOKEN_LENGTH) throw wrongToken(path);
-    text = (await Deno.readTextFile(path)).trim();
-  } catch (cause) {
-    if (cause instanceof MoatError) throw cause;
-    throw badToken(`Cannot read the web identity token "${path}"`, cause);
-  }
-  if (text.length < 4) throw wrongToken(path);
-  return new Secret(text);
-}
-
-function wrongToken(path: string): MoatError {
-  return badToken(
-    `Cannot use the web identity token "${path}": wanted a file of 4 to ${MAX_TOKEN_LENGTH} characters`,
-  );
-}
-
-function badToken(message: string, cause?: unknown): MoatError {
-  return new MoatError("token-unreadable", message, {
-    hint: "check what writes the token, and that this user may read it",
-    cause,
-  });
 }
 
 type Client = InstanceType<typeof import("./sdk_sts.ts").STSClient>;
@@ -210,33 +182,21 @@ async function call<T>(
   at: StsAddress,
   credentials: Credentials | undefined,
   action: string,
-  { clock, skew, metrics, signal }: StsContext,
+  { metrics, signal, ...surroundings }: StsContext,
   use: (sts: Sts) => Promise<T>,
 ): Promise<T> {
   const { STSClient } = await import("./sdk_sts.ts");
-  const place = at.stsEndpoint ?? at.region;
-  using transport = await openTransport(
-    at,
-    (date) => skew.learn(place, date, clock.now()),
-  );
+  using setUp = await setUpSts(at, surroundings);
   const client = new STSClient({
-    region: at.region,
+    ...setUp.config,
     ...(credentials && { credentials: revealed(credentials) }),
-    requestHandler: transport.requestHandler,
-    logger: SDK_LOGGER,
-    maxAttempts: 2,
-    systemClockOffset: skew.offset(place),
-    ...stsClientAddress(at),
   });
   metrics.count("sts_calls_total", { action });
   try {
     return await use({
       send: client.send.bind(client) as Client["send"],
       options: { abortSignal: signal },
-      now: () => ({
-        local: clock.now(),
-        server: clock.now() + skew.offset(place),
-      }),
+      now: () => setUp.now(),
     });
   } catch (error) {
     throw hideSecrets(error, [
@@ -274,7 +234,7 @@ export async function getCallerIdentity(
     region: at.region,
     requestHandler: transport.requestHandler,
     logger: SDK_LOGGER,
-    maxAttempts: 2,
+    maxAttempts: SDK_ATTEMPTS,
   });
   try {
     const identity = await client.send(new GetCallerIdentityCommand({}));
@@ -325,7 +285,7 @@ function toSession(
 
 function noSession(role: string | undefined): MoatError {
   const what = role ? `assume ${role}` : "open an MFA session";
-  return new MoatError(
+  return failure(
     "sts-garbage",
     `Cannot ${what}: STS answered without a complete, unexpired session`,
     { hint: "check that AWS_ENDPOINT_URL_STS names an STS, and the clock" },

@@ -308,3 +308,20 @@ Deno.test("assumeRole() does not ask the environment's config file where STS is"
     assert.deepEqual(hosts, ["https://sts.eu-central-1.amazonaws.com"]);
   });
 });
+
+Deno.test("openMfa() shows no code that a server sends back", async () => {
+  await using sts = new Server(() =>
+    new Response(
+      "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Odd: 987654</Message></Error></ErrorResponse>",
+      { status: 403 },
+    )
+  );
+  const engine = new SessionEngine(fakePlatform({ now: NOW, env: ENV }));
+  const settings = writeSettings({
+    ...settingsOf({}, sts.url),
+    mfa: { serial: "serial" },
+  });
+  await assert.rejects(engine.openMfa({ ...awsGrant(), settings }, "987654"), {
+    message: /Odd: \[redacted\]$/,
+  });
+});

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { MoatError } from "$core/errors.ts";
+import { readCaBundle } from "./ca_bundle.ts";
 import { RefusedAnswer } from "./errors.ts";
 import type { StsAddress } from "./settings.ts";
 
@@ -132,22 +132,5 @@ function limitBytes() {
       if (size <= MAX_ANSWER_BYTES) return controller.enqueue(chunk);
       controller.error(new RefusedAnswer("answered more than 64 KiB"));
     },
-  });
-}
-
-async function readCaBundle(path: string): Promise<string> {
-  const text = await Deno.readTextFile(path).catch((cause) => {
-    throw badCaBundle(`Cannot read AWS_CA_BUNDLE "${path}"`, cause);
-  });
-  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-  throw badCaBundle(
-    `Cannot use AWS_CA_BUNDLE "${path}": wanted certificates in PEM, found none`,
-  );
-}
-
-function badCaBundle(message: string, cause?: unknown): MoatError {
-  return new MoatError("ca-bundle-unreadable", message, {
-    hint: "grant again with AWS_CA_BUNDLE naming a PEM file",
-    cause,
   });
 }

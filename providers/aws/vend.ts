@@ -61,7 +61,8 @@ export function vend(
 
 /**
  * Audits the first vend of each session to a binding, and counts the repeats
- * once a minute (design decision 10); of refusals likewise the first of a code.
+ * once a minute (design decision 10); of refusals likewise the first of a code,
+ * in the log as well, which a client that keeps asking must not fill.
  */
 export class VendRecorders {
   readonly #platform: Platform;
@@ -127,7 +128,6 @@ class Recorder implements VendRecorder {
 
   refused({ code, message }: MoatError): void {
     const { clock, log, metrics, audit } = this.#platform;
-    log.warn("credentials-refused", { ...this.#fields, code, message });
     metrics.count("credentials_refused_total", { code });
     const now = clock.now();
     const isRepeat = code === this.#lastCode &&
@@ -135,6 +135,7 @@ class Recorder implements VendRecorder {
     if (isRepeat) return;
     this.#lastCode = code;
     this.#lastRefusal = now;
+    log.warn("credentials-refused", { ...this.#fields, code, message });
     audit.recordSoon("refused", { ...this.#fields, code });
   }
 

@@ -14,6 +14,7 @@ import {
   recordAddress,
   recordSource,
 } from "./source.ts";
+import { inTime } from "./sources/call.ts";
 import { getCallerIdentity } from "./sts.ts";
 
 /** Bound of the call in ms, its retry and the search for credentials included. */
@@ -38,18 +39,13 @@ export async function whoami(
     roles: [],
     source,
   };
-  const late = Promise.withResolvers<never>();
-  const cancel = clock.after(
-    TIMEOUT_MS,
-    () => late.reject(new DOMException("", "TimeoutError")),
-  );
+  const late = new DOMException("", "TimeoutError");
   try {
-    return await Promise.race([getCallerIdentity(settings), late.promise]);
+    const ask = () => getCallerIdentity(settings);
+    return await inTime(clock, TIMEOUT_MS, late, ask);
   } catch (error) {
     const action = "tell whose credentials these are";
     throw mapAwsError(error, { settings, service: "STS", action });
-  } finally {
-    cancel();
   }
 }
 

@@ -7,29 +7,23 @@
 import type { CommandContext } from "$core/cli/command.ts";
 import { columns } from "$core/cli/help.ts";
 import { printable } from "$core/cli/output.ts";
-import { ControlClient, type ProxyStatus } from "$core/control.ts";
+import { callProxy, type ProxyStatus } from "$core/control.ts";
 import { MoatError } from "$core/errors.ts";
 
 /** Asks the running proxy and prints its answer. */
 export async function run(
-  { platform: { paths, clock }, output }: CommandContext,
+  { platform, output }: CommandContext,
 ): Promise<number> {
-  const proxy = await ControlClient.connect(paths.controlSocket, clock);
-  if (!proxy) {
+  const status = await callProxy(platform, "status", {});
+  if (!status) {
     throw new MoatError(
       "no-proxy",
       "Cannot show the proxy's status: no proxy is running for this home",
       { hint: "moat proxy starts one; moat run does, too, for its own time" },
     );
   }
-  try {
-    const status = await proxy.call("status", {});
-    output.data(status, columns(rows(status)));
-    return 0;
-  } finally {
-    proxy.close();
-    await proxy.closed;
-  }
+  output.data(status, columns(rows(status)));
+  return 0;
 }
 
 function rows(status: ProxyStatus): [string, string][] {

@@ -43,6 +43,10 @@ export interface CertificateWish {
   readonly serial?: string;
   /** Whether it has key identifiers. Default: yes. */
   readonly hasKeyIds?: boolean;
+  /** What its key is for, such as `digitalSignature`. Default: it does not say. */
+  readonly usage?: string;
+  /** First and last instant, in ms since the Unix epoch; in place of `days`, with an issuer. */
+  readonly valid?: readonly [from: number, to: number];
 }
 
 /** The kinds of key that Roles Anywhere takes. */
@@ -125,12 +129,14 @@ export function makeCertificate(
       ...wish.hasKeyIds === false
         ? ["subjectKeyIdentifier=none", "authorityKeyIdentifier=none"]
         : ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"],
+      ...wish.usage ? [`keyUsage=critical,${wish.usage}`] : [],
     ];
     await Deno.writeTextFile(pkiPath(`${name}.ext`), extensions.join("\n"));
     await openssl(
       ...["req", "-new", "-key", `${key}.key`, "-out", `${name}.csr`],
       ...["-subj", `/CN=${subject}`],
     );
+    if (wish.valid) return await issueDated(name, issuer ?? "", wish.valid);
     await openssl(
       ...["x509", "-req", "-in", `${name}.csr`, "-out", `${name}.crt`],
       ...["-days", String(days), "-extfile", `${name}.ext`],
@@ -141,6 +147,36 @@ export function makeCertificate(
       ...issuer && !wish.serial ? ["-CAcreateserial"] : [],
     );
   });
+}
+
+/** Signs with dates of its own, which only openssl's CA can do in all versions. */
+async function issueDated(
+  name: string,
+  issuer: string,
+  [from, to]: readonly [number, number],
+): Promise<void> {
+  const config = `[ca]
+default_ca = this
+[this]
+database = ${name}.index
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+`;
+  await Deno.writeTextFile(pkiPath(`${name}.cnf`), config);
+  await Deno.writeTextFile(pkiPath(`${name}.index`), "");
+  const date = (instant: number) =>
+    new Date(instant).toISOString().replaceAll(/\.\d+|[-:T]/g, "");
+  await openssl(
+    ...["ca", "-batch", "-notext", "-config", `${name}.cnf`],
+    ...["-in", `${name}.csr`, "-out", `${name}.crt`],
+    ...["-cert", `${issuer}.crt`, "-keyfile", `${issuer}.key`],
+    ...["-startdate", date(from), "-enddate", date(to)],
+    ...["-extfile", `${name}.ext`],
+  );
 }
 
 /**

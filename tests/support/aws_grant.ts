@@ -19,8 +19,8 @@ export const ROLE = "arn:aws:iam::123456789012:role/Deploy";
 export function awsSource(more: Partial<Source> = {}): Source {
   return {
     order: SOURCE_KINDS,
-    configFile: "/nonexistent/config",
-    credentialsFile: "/nonexistent/credentials",
+    configFile: "/proc/nonexistent/config",
+    credentialsFile: "/proc/nonexistent/credentials",
     // No test may ask the real service.
     instanceDisabled: true,
     ...more,

@@ -62,7 +62,7 @@ export function fakePlatform(options: FakePlatformOptions = {}): FakePlatform {
     clock: new FakeClock(options.now),
     env: options.env ?? {},
     setVariable() {},
-    paths: options.paths ?? findPaths({ MOAT_HOME: "/nonexistent" }),
+    paths: options.paths ?? findPaths({ MOAT_HOME: "/proc/nonexistent" }),
     log,
     lines,
     metrics,

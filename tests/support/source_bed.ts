@@ -24,8 +24,8 @@ const HOUR_MS = 3_600_000;
 
 /** What a proxy's environment may hold, none of which may count. */
 const MISLEADING: Readonly<Record<string, string>> = {
-  AWS_CONFIG_FILE: "/nonexistent/config",
-  AWS_SHARED_CREDENTIALS_FILE: "/nonexistent/credentials",
+  AWS_CONFIG_FILE: "/proc/nonexistent/config",
+  AWS_SHARED_CREDENTIALS_FILE: "/proc/nonexistent/credentials",
   AWS_PROFILE: "misleading",
   AWS_REGION: "us-gov-west-1",
   AWS_ACCESS_KEY_ID: "AKIAMISLEADING",
@@ -35,13 +35,13 @@ const MISLEADING: Readonly<Record<string, string>> = {
   AWS_ENDPOINT_URL_SSO: "http://127.0.0.1:1",
   AWS_ENDPOINT_URL_SSO_OIDC: "http://127.0.0.1:1",
   AWS_ENDPOINT_URL_SIGNIN: "http://127.0.0.1:1",
-  AWS_WEB_IDENTITY_TOKEN_FILE: "/nonexistent/token",
+  AWS_WEB_IDENTITY_TOKEN_FILE: "/proc/nonexistent/token",
   AWS_ROLE_ARN: "arn:aws:iam::123456789012:role/Misleading",
   AWS_ROLE_SESSION_NAME: "misleading",
   AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/misleading",
   AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/misleading",
   AWS_CONTAINER_AUTHORIZATION_TOKEN: "misleading",
-  AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "/nonexistent/token",
+  AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: "/proc/nonexistent/token",
   AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://127.0.0.1:1",
   AWS_EC2_METADATA_DISABLED: "true",
 };

@@ -64,7 +64,7 @@ export function storeContract(
     await assert.rejects(store.get("aws:prod"), {
       code: "grant-not-found",
       message: 'Cannot find grant "aws:prod"',
-      hint: "moat grant aws --name prod",
+      hint: "moat grant aws --name prod; moat grant list shows those there are",
     });
   });
 

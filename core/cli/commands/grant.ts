@@ -4,7 +4,9 @@
  * @module
  */
 
-import { grantName } from "../../grant.ts";
+import { formatTime } from "../../clock.ts";
+import { type Grant, grantName } from "../../grant.ts";
+import type { Provider } from "../../provider.ts";
 import type { Arguments, CommandContext } from "../command.ts";
 import { createAsk } from "../prompt.ts";
 import { summarise, tellProxy } from "./shared.ts";
@@ -29,7 +31,10 @@ export async function run(
   // Before the audit log, which may be on a full disk.
   await tellProxy(context, name);
   await audit.record("granted", { grant: name, settings: grant.settings });
-  const advice = provider.advise?.(grant) ?? [];
+  const advice = [
+    ...provider.advise?.(grant) ?? [],
+    ...await endsSoon(provider, grant, context.platform.clock.now()),
+  ];
   output.data(
     { ...summarise(grant), advice },
     `granted ${name}${
@@ -38,4 +43,21 @@ export async function run(
   );
   if (!output.isJson) advice.forEach((line) => output.note(`note: ${line}`));
   return 0;
+}
+
+/** What a person must renew before long. */
+async function endsSoon(
+  provider: Provider,
+  grant: Grant,
+  now: number,
+): Promise<string[]> {
+  // What cannot be read was told by the validation, or was not wanted.
+  const expiries = await provider.expiries?.(grant).catch(() => []) ?? [];
+  return expiries
+    .filter(({ expiresAt, warnAhead }) =>
+      expiresAt - now <= Math.max(...warnAhead)
+    )
+    .map(({ what, expiresAt, hint }) =>
+      `its ${what} ends at ${formatTime(expiresAt)}; ${hint}`
+    );
 }

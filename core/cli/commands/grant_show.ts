@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ControlClient } from "../../control.ts";
+import { callProxy } from "../../control.ts";
 import { usageError } from "../../errors.ts";
 import { parseGrantName } from "../../grant.ts";
 import type { ProviderRegistry } from "../../provider.ts";
@@ -74,23 +74,16 @@ const EXPLAINERS = {
 } as const;
 
 async function askProxy(
-  { platform: { paths, clock } }: CommandContext,
+  { platform }: CommandContext,
   grant: string,
   provider: string,
 ): Promise<readonly Line[] | undefined> {
-  const proxy = await ControlClient.connect(paths.controlSocket, clock);
-  if (!proxy) return undefined;
-  try {
-    const { lines } = await proxy.call("provider", {
-      provider,
-      method: "explain",
-      params: { grant },
-    });
-    return lines as unknown as readonly Line[];
-  } finally {
-    proxy.close();
-    await proxy.closed;
-  }
+  const answer = await callProxy(platform, "provider", {
+    provider,
+    method: "explain",
+    params: { grant },
+  });
+  return answer?.["lines"] as readonly Line[] | undefined;
 }
 
 function cannotExplain(

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ControlClient } from "../../control.ts";
+import { callProxy } from "../../control.ts";
 import { toMoatError } from "../../errors.ts";
 import type { Grant } from "../../grant.ts";
 import type { CommandContext } from "../command.ts";
@@ -41,15 +41,8 @@ export async function tellProxy(
 ): Promise<void> {
   const { output, platform } = context;
   try {
-    const proxy = await ControlClient.connect(
-      platform.paths.controlSocket,
-      platform.clock,
-    );
-    if (!proxy) return;
-    const { warnings } = await proxy.call("grant-changed", { name });
-    warnings.forEach((warning) => output.warn(warning));
-    proxy.close();
-    await proxy.closed;
+    const told = await callProxy(platform, "grant-changed", { name });
+    told?.warnings.forEach((warning) => output.warn(warning));
   } catch (error) {
     output.warn(
       `a running proxy could not be told about "${name}": ${

@@ -10,7 +10,9 @@
  */
 
 import { X509Certificate } from "node:crypto";
-import { MoatError } from "$core/errors.ts";
+import { formatTime } from "$core/clock.ts";
+import { UNPRINTABLE } from "$core/text.ts";
+import { failure } from "../errors.ts";
 import {
   type Bytes,
   type Der,
@@ -139,9 +141,7 @@ function parseTime(element: Der | undefined): number {
 export function subjectText({ der, serial }: Certificate): string {
   try {
     const { subject } = new X509Certificate(new Uint8Array(der));
-    const line = subject.trim().replaceAll("\n", ", ");
-    // deno-lint-ignore no-control-regex
-    return line.replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g, "?");
+    return subject.trim().replaceAll("\n", ", ").replace(UNPRINTABLE, "?");
   } catch {
     return `serial number ${serial}`;
   }
@@ -240,7 +240,7 @@ export function checkValidity(certificate: Certificate, now: number): void {
   const bound = isEarly
     ? `is not valid before ${formatTime(notBefore)}`
     : `expired at ${formatTime(notAfter)}`;
-  throw new MoatError(
+  throw failure(
     isEarly ? "certificate-not-yet-valid" : "certificate-expired",
     `Cannot use the certificate of "${subjectText(certificate)}": it ${bound}`,
     {
@@ -251,10 +251,6 @@ export function checkValidity(certificate: Certificate, now: number): void {
   );
 }
 
-function formatTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
-}
-
 function refuseGap(
   leaf: Certificate,
   authorities: readonly Certificate[],
@@ -262,7 +258,7 @@ function refuseGap(
   if (authorities.length === 0) return;
   const names = authorities.map((c) => `"${subjectText(c)}"`);
   const found = names.slice(0, 3).join(", ");
-  throw new MoatError(
+  throw failure(
     "chain-incomplete",
     `Cannot build the chain of "${
       subjectText(leaf)

@@ -5,7 +5,7 @@
  * @see {@link https://docs.aws.amazon.com/general/latest/gr/rolesanywhere.html | IAM Roles Anywhere endpoints}
  */
 
-import { type Partition, PARTITIONS } from "../region.ts";
+import { type Partition, partitionOf } from "../region.ts";
 import type { Anywhere } from "../settings.ts";
 
 /** The domains of each partition: of IPv4, and of both. */
@@ -39,10 +39,4 @@ export function sessionsUrl(
   base.pathname = base.pathname.replace(/\/*$/, "/sessions");
   base.search = base.hash = "";
   return base;
-}
-
-/** `aws`, the last one, has the empty prefix. */
-function partitionOf(region: string): Partition {
-  return PARTITIONS.find(({ prefix }) => region.startsWith(prefix))?.name ??
-    "aws";
 }

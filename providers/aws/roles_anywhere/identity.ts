@@ -5,8 +5,10 @@
  * @module
  */
 
-import { MoatError } from "$core/errors.ts";
+import type { MoatError } from "$core/errors.ts";
 import type { Secret } from "$core/secret.ts";
+import { failure } from "../errors.ts";
+import { stampFiles } from "../files.ts";
 import type { Anywhere } from "../settings.ts";
 import {
   type Certificate,
@@ -115,13 +117,7 @@ export async function loadIdentity(
  * @returns Changes with any of them, also when one disappears.
  */
 export async function identityStamp(anywhere: Anywhere): Promise<string> {
-  const stamps = filesOf(anywhere).map(async (path) => {
-    const info = await Deno.stat(path).catch(() => undefined);
-    return info &&
-      [info.mtime, info.ctime].map((time) => time?.getTime())
-        .concat(info.size, info.ino ?? 0).join(".");
-  });
-  return (await Promise.all(stamps)).join(" ");
+  return await stampFiles(filesOf(anywhere));
 }
 
 function filesOf(anywhere: Anywhere): string[] {
@@ -148,7 +144,7 @@ function mismatch(
   count: number,
 ): MoatError {
   const key = privateKey ?? certificates[0] ?? "";
-  return new MoatError(
+  return failure(
     "key-mismatch",
     `Cannot use the private key "${key}": none of the ${count} certificates given belongs to it`,
     {

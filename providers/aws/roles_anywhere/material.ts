@@ -8,7 +8,9 @@
 
 import { MoatError } from "$core/errors.ts";
 import { Secret } from "$core/secret.ts";
+import { failure } from "../errors.ts";
 import type { Anywhere } from "../settings.ts";
+import { readSmallFile } from "../files.ts";
 import { type Certificate, parseCertificate } from "./certificate.ts";
 import { type Bytes, TAG } from "./der.ts";
 import { readPem } from "./pem.ts";
@@ -143,11 +145,9 @@ async function readPkcs12(
 }
 
 async function readFile(path: string): Promise<Bytes> {
-  const { isFile, size } = await Deno.stat(path);
-  if (!isFile || size > MAX_FILE_BYTES) {
-    throw new SyntaxError("no file of at most 1 MiB");
-  }
-  return await Deno.readFile(path);
+  const bytes = await readSmallFile(path, MAX_FILE_BYTES);
+  if (bytes) return bytes;
+  throw new SyntaxError("no file of at most 1 MiB");
 }
 
 async function readPassphrase(
@@ -159,7 +159,7 @@ async function readPassphrase(
     const [line = ""] = text.split(/\r?\n/);
     return line ? new Secret(line) : undefined;
   } catch (cause) {
-    throw new MoatError(
+    throw failure(
       "key-unreadable",
       `Cannot read the passphrase in "${path}": ${faultOf(cause)}`,
       { hint: "grant again with --passphrase-file FILE", cause },
@@ -189,7 +189,7 @@ function badCertificate(path: string, cause?: unknown): MoatError {
   const fault = cause === undefined
     ? "wanted certificates, found none"
     : faultOf(cause);
-  return new MoatError(
+  return failure(
     "certificate-unreadable",
     `Cannot use the certificate "${path}": ${fault}`,
     { hint: "give --certificate FILE with PEM, DER or PKCS#12", cause },

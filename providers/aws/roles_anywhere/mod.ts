@@ -8,8 +8,10 @@
 
 import * as v from "valibot";
 import { type Clock, sleep } from "$core/clock.ts";
-import { MoatError } from "$core/errors.ts";
+import type { MoatError } from "$core/errors.ts";
+import { parseJson } from "$core/json.ts";
 import type { Secret } from "$core/secret.ts";
+import { failure } from "../errors.ts";
 import type { AnywhereHop } from "../hops.ts";
 import { type Instant, readSession, type Session } from "../session.ts";
 import { ClockSkew } from "../skew.ts";
@@ -61,7 +63,12 @@ export async function createSession(
   const { clock, passphrase, skew = new ClockSkew(), signal } = context;
   const { origin } = sessionsUrl(hop.anywhere);
   const serverNow = () => clock.now() + skew.offset(origin);
-  const identity = await loadIdentity(hop.anywhere, passphrase, serverNow());
+  const identity = await loadIdentity(hop.anywhere, passphrase, serverNow())
+    .catch((error) => {
+      // Without a request, a wrong time such as a login page's would stay.
+      if (skew.offset(origin) === 0) throw error;
+      return loadIdentity(hop.anywhere, passphrase, clock.now());
+    });
   const tried = new Set<Remedy>();
   for (;;) {
     const before = skew.offset(origin);
@@ -193,16 +200,8 @@ function toSession(
   return session;
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 function noSession(role: string): MoatError {
-  return new MoatError(
+  return failure(
     "sts-garbage",
     `Cannot assume ${role}: Roles Anywhere answered without a complete, unexpired session`,
     { hint: "check that --endpoint names Roles Anywhere, and the clock" },

@@ -12,8 +12,10 @@ export interface Binary {
 
 /** An element of ASN.1, parsed. */
 export interface Asn1 {
-  /** The elements of a SEQUENCE. */
-  readonly value: unknown[];
+  /** Its tag. */
+  readonly type: number;
+  /** The elements of a SEQUENCE; else text with one byte in each character. */
+  readonly value: Asn1[] | string;
 }
 
 /** What it makes of a key or a certificate that it knows. */

@@ -12,7 +12,7 @@
 import forge from "node-forge";
 import type { Asn1, Bag, Binary } from "./node_forge.d.ts";
 import { Buffer } from "node:buffer";
-import type { Bytes } from "./der.ts";
+import { type Bytes, TAG, toDecimal } from "./der.ts";
 
 /** What a file holds. */
 export interface Pkcs12 {
@@ -21,6 +21,9 @@ export interface Pkcs12 {
   /** Certificates. */
   readonly certificates: readonly Bytes[];
 }
+
+/** Some seconds, since most of it is done in JavaScript. */
+const MAX_ITERATIONS = 1_000_000;
 
 const UNDECRYPTED = /(Unable|Failed) to decrypt/;
 const WRONG_PASSPHRASE = /MAC could not be verified|(Unable|Failed) to decrypt/;
@@ -54,17 +57,49 @@ function openBags(der: Bytes, passphrase: string): readonly Bag[] {
   const open = (asn1: Asn1, text: string) =>
     forge.pkcs12.pkcs12FromAsn1(asn1, text).safeContents
       .flatMap(({ safeBags }) => safeBags);
-  const parse = () => forge.asn1.fromDer(toBinary(der));
+  const asn1 = forge.asn1.fromDer(toBinary(der));
+  checkWork(asn1);
   try {
-    return open(parse(), passphrase);
+    return open(asn1, passphrase);
   } catch (error) {
     const utf8 = Buffer.from(passphrase).toString("binary");
     if (utf8 === passphrase || !UNDECRYPTED.test(String(error))) throw error;
     // The MAC, which was right, takes UTF-16, but PBES2 takes UTF-8, which the
     // library does not know: again without the MAC, and in UTF-8.
-    const asn1 = parse();
-    asn1.value.splice(2);
-    return open(asn1, utf8);
+    return open({ ...asn1, value: asn1.value.slice(0, 2) as Asn1[] }, utf8);
+  }
+}
+
+/**
+ * Deriving a key cannot be broken off, and nothing else runs meanwhile. Every
+ * count of iterations is an INTEGER behind an OCTET STRING, the salt.
+ */
+function checkWork({ type, value }: Asn1): void {
+  if (typeof value === "string") {
+    const inner = type === TAG.octetString ? parse(value) : undefined;
+    if (inner) checkWork(inner);
+    return;
+  }
+  value.forEach((element, i) => {
+    const isCount = element.type === TAG.integer &&
+      value[i - 1]?.type === TAG.octetString;
+    if (isCount && numberOf(element) > MAX_ITERATIONS) {
+      throw new SyntaxError("a key derivation that hardly ends");
+    }
+    checkWork(element);
+  });
+}
+
+function numberOf({ value }: Asn1): number {
+  return Number(toDecimal(Buffer.from(String(value), "binary")));
+}
+
+/** What an OCTET STRING holds, if that is ASN.1 as well. */
+function parse(binary: string): Asn1 | undefined {
+  try {
+    return forge.asn1.fromDer(forge.util.createBuffer(binary));
+  } catch {
+    return undefined;
   }
 }
 

@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from "$core/clock.ts";
-import { MoatError } from "$core/errors.ts";
+import { readCaBundle } from "../ca_bundle.ts";
 import { RefusedAnswer } from "../errors.ts";
 
 /** One request, its answer included. */
@@ -101,21 +101,4 @@ async function readText({ body }: Response): Promise<string> {
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
-}
-
-async function readCaBundle(path: string): Promise<string> {
-  const text = await Deno.readTextFile(path).catch((cause) => {
-    throw badCaBundle(`Cannot read AWS_CA_BUNDLE "${path}"`, cause);
-  });
-  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
-  throw badCaBundle(
-    `Cannot use AWS_CA_BUNDLE "${path}": wanted certificates in PEM, found none`,
-  );
-}
-
-function badCaBundle(message: string, cause?: unknown): MoatError {
-  return new MoatError("ca-bundle-unreadable", message, {
-    hint: "grant again with AWS_CA_BUNDLE naming a PEM file",
-    cause,
-  });
 }

@@ -14,6 +14,8 @@ import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { MoatError } from "$core/errors.ts";
 import type { Secret } from "$core/secret.ts";
+import { shellWord } from "$core/text.ts";
+import { failure } from "../errors.ts";
 import { type Bytes, ecdsaToDer, readDer, readSequence, TAG } from "./der.ts";
 import { isKnownEncryption } from "./encryption.ts";
 import type { PemBlock } from "./pem.ts";
@@ -213,8 +215,8 @@ async function decrypt(
 }
 
 function unknownEncryption(path: string): MoatError {
-  const [from, to] = [quote(path), quote(`${path}.pk8`)];
-  return new MoatError(
+  const [from, to] = [shellWord(path), shellWord(`${path}.pk8`)];
+  return failure(
     "key-encrypted",
     `Cannot use the private key "${path}": wanted PKCS#8 with AES, found an older kind of encryption`,
     {
@@ -225,7 +227,7 @@ function unknownEncryption(path: string): MoatError {
 }
 
 function damaged(path: string, cause: unknown): MoatError {
-  const hint = `openssl pkey -noout -in ${quote(path)} shows what it is`;
+  const hint = `openssl pkey -noout -in ${shellWord(path)} shows what it is`;
   return badKey(path, "it is damaged, or of an unknown kind", hint, cause);
 }
 
@@ -236,7 +238,7 @@ function damaged(path: string, cause: unknown): MoatError {
  * @returns A `key-encrypted`.
  */
 export function missingPassphrase(path: string): MoatError {
-  return new MoatError(
+  return failure(
     "key-encrypted",
     `Cannot use the private key "${path}": it is encrypted, and there is no passphrase`,
     { hint: "grant again and type it, or give --passphrase-file FILE" },
@@ -248,14 +250,13 @@ export function missingPassphrase(path: string): MoatError {
  *
  * @param path The file.
  * @param cause The error underneath.
- * @returns A `key-unreadable`.
+ * @returns A `key-encrypted`.
  */
 export function wrongPassphrase(path: string, cause?: unknown): MoatError {
-  return badKey(
-    path,
-    "the passphrase does not open it",
-    "grant again with the right passphrase",
-    cause,
+  return failure(
+    "key-encrypted",
+    `Cannot use the private key "${path}": the passphrase does not open it`,
+    { hint: "grant again with the right passphrase", cause },
   );
 }
 
@@ -274,16 +275,9 @@ export function badKey(
   hint: string,
   cause?: unknown,
 ): MoatError {
-  return new MoatError(
+  return failure(
     "key-unreadable",
     `Cannot use the private key "${path}": ${fault}`,
     { hint, cause },
   );
-}
-
-/** For a POSIX shell. */
-function quote(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path)
-    ? path
-    : `'${path.replaceAll("'", `'\\''`)}'`;
 }

@@ -211,7 +211,7 @@ const REFUSED: {
     name: "an encrypted key with another passphrase",
     args: ["pkcs8", "-topk8", "-in", "P-256.key", ...AES, ...PASS_OUT],
     passphrase: `${CANARY}x`,
-    code: "key-unreadable",
+    code: "key-encrypted",
     says: /the passphrase does not open it/,
   },
   {
@@ -230,7 +230,7 @@ const REFUSED: {
       ...PASS_OUT,
     ],
     passphrase: "other",
-    code: "key-unreadable",
+    code: "key-encrypted",
     says: /the passphrase does not open it/,
   },
   {
@@ -399,6 +399,47 @@ for (const [name, content] of DAMAGED) {
     assert.equal(error.code, "key-unreadable");
   });
 }
+
+/** Work factors in DER, and what is put in their place. */
+const ENDLESS: { name: string; options: string[]; put: [string, string] }[] = [
+  {
+    name: "PBKDF2",
+    options: [...AES, "-iter", "1000000"],
+    put: ["02030f4240", "02037fffff"],
+  },
+  {
+    name: "scrypt",
+    options: ["-scrypt"],
+    put: ["02024000020108", "0202400002017f"],
+  },
+];
+for (const { name, options, put } of ENDLESS) {
+  testUnless(noOpenssl, `a key of endless ${name} is refused`, async () => {
+    const certificates = [await makeCertificate("P-256")];
+    const privateKey = pkiPath(`endless ${name}`);
+    const input = await makeKey("P-256", "P-256");
+    const write = pkcs8(...options, ...PASS_OUT, "-outform", "DER");
+    await openssl(...write(input, privateKey, "P-256"));
+    const hex = (await Deno.readFile(privateKey)).toHex();
+    const bytes = Uint8Array.fromHex(hex.replace(...put));
+    await Deno.writeFile(privateKey, bytes);
+    const anywhere = { ...SERVICE, certificates, privateKey };
+    assert.match((await refusal(anywhere, CANARY)).message, /damaged/);
+  });
+}
+
+testUnless(noOpenssl, "PKCS#12 of endless work is refused", async () => {
+  const input = await makeKey("P-256", "P-256");
+  await makeCertificate("P-256");
+  const file = pkiPath("endless.p12");
+  const write = pkcs12("-iter", "1000000", ...PASS_OUT);
+  await openssl(...write(input, file, "P-256"));
+  const hex = (await Deno.readFile(file)).toHex();
+  const bytes = hex.replaceAll("02030f4240", "02037fffff");
+  await Deno.writeFile(file, Uint8Array.fromHex(bytes));
+  const error = await refusal({ ...SERVICE, certificates: [file] }, CANARY);
+  assert.match(error.message, /damaged/);
+});
 
 testUnless(
   noOpenssl,

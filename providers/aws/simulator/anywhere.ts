@@ -7,6 +7,7 @@
 
 import { createHash } from "node:crypto";
 import * as v from "valibot";
+import { parseJson } from "$core/json.ts";
 import type { RoleArn } from "../arn.ts";
 import { MAX_DURATION_SECONDS, MIN_DURATION_SECONDS } from "../duration.ts";
 import type { Api, Troubles } from "./api.ts";
@@ -20,7 +21,7 @@ import {
   Refusal,
   validationException,
 } from "./refusal.ts";
-import { headerValue, type RawRequest } from "./wire.ts";
+import { isJson, type RawRequest } from "./wire.ts";
 import { verifyX509Signature } from "./x509_signature.ts";
 
 /** The path of the one operation. */
@@ -199,8 +200,7 @@ function readCall(request: RawRequest): CreateSession {
 }
 
 function readBody(request: RawRequest): v.InferOutput<typeof BodySchema> {
-  const type = headerValue(request, "content-type") ?? "";
-  if (!/^application\/json *(;|$)/i.test(type)) {
+  if (!isJson(request)) {
     throw validationException("The content type must be application/json");
   }
   const result = v.safeParse(BodySchema, parseJson(request.body));
@@ -211,15 +211,6 @@ function readBody(request: RawRequest): v.InferOutput<typeof BodySchema> {
       ? `Value at '${place}' failed to satisfy constraint`
       : "Unable to parse request body",
   );
-}
-
-/** Undefined for what is no JSON. */
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    return undefined;
-  }
 }
 
 function readArn(

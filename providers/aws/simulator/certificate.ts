@@ -228,10 +228,7 @@ function joinHalves(
   const size = FIELD_BYTES[curve];
   const halves = childrenOf(readElement(der)).map((half) => {
     const digits = readInteger(half).toString(16).padStart(2 * size, "0");
-    return Uint8Array.from(
-      digits.match(/../g) ?? [],
-      (pair) => parseInt(pair, 16),
-    );
+    return Uint8Array.fromHex(digits);
   });
   const [r, s, ...more] = halves;
   if (r?.length !== size || s?.length !== size || more.length > 0) {
@@ -313,8 +310,5 @@ function readText(element: DerElement | undefined): string {
 }
 
 function hex(element: DerElement | undefined): string {
-  const bytes = element?.whole ?? new Uint8Array();
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
+  return element?.whole.toHex() ?? "";
 }

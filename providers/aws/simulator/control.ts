@@ -2,15 +2,16 @@
  * The paths through which a running simulator is watched and disturbed:
  * `/_simulator/calls` and `/_simulator/faults`.
  *
- * **Security:** served on loopback only, and faults only for
- * `application/json`, which no page of a browser may send to another site
- * without being asked.
+ * **Security:** served on loopback only, and faults neither for what a page
+ * of a browser may send to another site, nor for an `Origin`, which a page
+ * sends whose own name leads to loopback (DNS rebinding).
  *
  * @module
  */
 
+import { parseJson } from "$core/json.ts";
 import { type Faults, readPlan } from "./faults.ts";
-import { headerValue, type RawRequest } from "./wire.ts";
+import { isJson, type RawRequest } from "./wire.ts";
 
 const PREFIX = "/_simulator/";
 
@@ -43,23 +44,16 @@ export function answerControl(
 }
 
 function changePlan(request: RawRequest, faults: Faults): Response {
-  const type = headerValue(request, "content-type") ?? "";
-  if (!/^application\/json *(;|$)/i.test(type)) {
+  if (request.headers.some(([name]) => name.toLowerCase() === "origin")) {
+    return json(403, { message: "Pages of browsers may not change faults" });
+  }
+  if (!isJson(request)) {
     return json(415, { message: "The content type must be application/json" });
   }
   const plan = readPlan(parseJson(request.body));
   if (typeof plan === "string") return json(400, { message: plan });
   faults.plan = plan;
   return json(200, plan);
-}
-
-/** Undefined for what is no JSON. */
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    return undefined;
-  }
 }
 
 function json(status: number, content: unknown): Response {

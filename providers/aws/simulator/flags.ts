@@ -48,9 +48,9 @@ export const SIMULATE_FLAGS: readonly Flag[] = [
   },
   {
     name: "fault",
-    value: "KIND[:COUNT]",
+    value: "KIND",
     summary:
-      "Fail at all calls, or so many: 500, 503, throttle, garbage, empty, hang, reset, expired, idp-error",
+      "Fail all calls, or with KIND:COUNT so many: 500, 503, throttle, garbage, empty, hang, reset, expired, idp-error",
     repeatable: true,
   },
 ];

@@ -88,10 +88,7 @@ function splitToken(token: string): [unknown, unknown] {
 }
 
 function decodePart(text: string): unknown {
-  const bytes = Uint8Array.from(
-    atob(text.replace(/-/g, "+").replace(/_/g, "/")),
-    (char) => char.charCodeAt(0),
-  );
+  const bytes = Uint8Array.fromBase64(text, { alphabet: "base64url" });
   return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 }
 

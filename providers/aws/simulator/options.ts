@@ -8,6 +8,7 @@ import type { Clock } from "$core/clock.ts";
 import { MoatError, usageError } from "$core/errors.ts";
 import type { FlagValues } from "$core/provider.ts";
 import { parseRoleArn } from "../arn.ts";
+import { valuesOf } from "../options/values.ts";
 import { type Certificate, readPem } from "./certificate.ts";
 import { parseDelay, parseFault } from "./faults.ts";
 import type { SimulatorOptions } from "./handler.ts";
@@ -27,17 +28,17 @@ export async function readOptions(
   flags: FlagValues,
   clock: Clock,
 ): Promise<SimulatorOptions> {
-  const externalId = textOf(flags, "external-id");
-  const mfaCode = textOf(flags, "mfa-code");
-  const life = textOf(flags, "session-life");
-  const delay = textOf(flags, "delay");
-  const anchors = textsOf(flags, "trust-anchor").map(readAnchors);
+  const [externalId] = valuesOf(flags, "external-id");
+  const [mfaCode] = valuesOf(flags, "mfa-code");
+  const [life] = valuesOf(flags, "session-life");
+  const [delay] = valuesOf(flags, "delay");
+  const anchors = valuesOf(flags, "trust-anchor").map(readAnchors);
   return {
     clock,
-    roles: textsOf(flags, "role").map((role) => parseRoleArn(role).arn),
+    roles: valuesOf(flags, "role").map((role) => parseRoleArn(role).arn),
     requireMfa: flags["require-mfa"] === true,
     plan: {
-      faults: textsOf(flags, "fault").map(parseFault),
+      faults: valuesOf(flags, "fault").map(parseFault),
       delayMs: delay === undefined ? 0 : parseDelay(delay),
     },
     anchors: (await Promise.all(anchors)).flat(),
@@ -45,17 +46,6 @@ export async function readOptions(
     ...mfaCode === undefined ? {} : { mfaCode: parseCode(mfaCode) },
     ...life === undefined ? {} : { sessionLifeSeconds: parseLife(life) },
   };
-}
-
-function textOf(flags: FlagValues, name: string): string | undefined {
-  const value = flags[name];
-  return typeof value === "string" ? value : undefined;
-}
-
-function textsOf(flags: FlagValues, name: string): string[] {
-  return [flags[name] ?? []].flat().filter((value) =>
-    typeof value === "string"
-  );
 }
 
 function parseCode(text: string): string {

@@ -751,6 +751,16 @@ test("/_simulator/faults refuses what is no plan", async (bed) => {
   assert.match(json.message, /^faults\.0\.kind: /);
 });
 
+test("/_simulator/faults refuses a page whose name leads to loopback", async ({ url }) => {
+  const response = await fetch(`${url}/_simulator/faults`, {
+    method: "POST",
+    body: "{}",
+    headers: { "content-type": "application/json", "origin": "http://evil" },
+  });
+  await response.body?.cancel();
+  assert.equal(response.status, 403);
+});
+
 test("/_simulator/faults refuses what a page of a browser may send", async ({ url }) => {
   const response = await fetch(`${url}/_simulator/faults`, {
     method: "POST",

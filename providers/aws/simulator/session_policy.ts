@@ -6,6 +6,7 @@
  */
 
 import { deflateRawSync } from "node:zlib";
+import { parseJson } from "$core/json.ts";
 import type { SessionContext, Tag } from "./keys.ts";
 import {
   broken,
@@ -125,14 +126,6 @@ function checkPolicy(policy: string): void {
     !Object.hasOwn(document, "Statement")
   ) {
     throw malformedPolicy("Syntax errors in policy.");
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }
 

@@ -90,6 +90,17 @@ function headerValues(request: RawRequest, name: string): string[] {
 }
 
 /**
+ * Whether a request says that its body is JSON.
+ *
+ * @param request The request.
+ * @returns False for the types that pages of a browser may send anywhere.
+ */
+export function isJson(request: RawRequest): boolean {
+  const type = headerValue(request, "content-type") ?? "";
+  return /^application\/json *(;|$)/i.test(type);
+}
+
+/**
  * Reads the parameters of an `Authorization` header.
  *
  * @param text What follows the algorithm: `Name=value`, between commas.

@@ -123,10 +123,7 @@ function readAuthorization(request: RawRequest) {
       `Credential should be scoped to correct service: '${SERVICE}'.`,
     );
   }
-  const signature = Uint8Array.from(
-    digits.match(/../g) ?? [],
-    (pair) => parseInt(pair, 16),
-  );
+  const signature = Uint8Array.fromHex(digits);
   return { algorithm, kind, serial, date, region, signedHeaders, signature };
 }
 

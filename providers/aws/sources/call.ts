@@ -8,7 +8,7 @@
 import type { Clock } from "$core/clock.ts";
 import type { Platform } from "$core/platform.ts";
 import type { SourceHop } from "../hops.ts";
-import type { SourceKind, StsAddress } from "../settings.ts";
+import type { SourceKind } from "../settings.ts";
 import type { ClockSkew } from "../skew.ts";
 
 /** Bound of a whole look in ms, programs and roles included. */
@@ -71,39 +71,6 @@ export function inTime<T>(
     });
     work(stop.signal).then(resolve, reject).finally(cancel);
   });
-}
-
-/** Keeps the SDK from writing to the console: moat's errors say it all. */
-export const SDK_LOGGER = {
-  trace() {},
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-};
-
-/** The part of an SDK client's configuration that {@link stsClientAddress} gives. */
-export interface StsClientAddress {
-  /** Keeps the SDK from looking in the environment and in profiles. */
-  readonly ignoreConfiguredEndpointUrls: true;
-  /** Absent for AWS's own. */
-  readonly endpoint?: string;
-}
-
-/**
- * Where STS is: where the grant recorded it, else AWS's own address. What the
- * environment or a profile of this process says does not count.
- *
- * @param at What the grant recorded.
- * @returns What an SDK client takes.
- */
-export function stsClientAddress(
-  { stsEndpoint }: Pick<StsAddress, "stsEndpoint">,
-): StsClientAddress {
-  return {
-    ignoreConfiguredEndpointUrls: true,
-    ...(stsEndpoint && { endpoint: stsEndpoint }),
-  };
 }
 
 /** A failure as the SDK's providers have it, for `mapAwsError` to put in words. */

@@ -10,7 +10,9 @@
  */
 
 import { sleep } from "$core/clock.ts";
+import { parseJson } from "$core/json.ts";
 import { RefusedAnswer } from "../errors.ts";
+import { readSmallFile } from "../files.ts";
 import { openTransport } from "../transport.ts";
 import {
   inTime,
@@ -83,15 +85,14 @@ async function readToken(
 ): Promise<string> {
   const token = file === undefined
     ? env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] ?? ""
-    : (await readSmallFile(file)).trimEnd();
+    : await readTokenFile(file);
   if (/^[\t\x20-\x7e]*$/.test(token)) return token;
   throw new ProviderFailure("Authorization token contains a line break.");
 }
 
-/** Something other than a file, such as a pipe, could keep us waiting. */
-async function readSmallFile(path: string): Promise<string> {
-  const { isFile, size } = await Deno.stat(path);
-  if (isFile && size <= MAX_TOKEN_BYTES) return await Deno.readTextFile(path);
+async function readTokenFile(path: string): Promise<string> {
+  const bytes = await readSmallFile(path, MAX_TOKEN_BYTES);
+  if (bytes) return new TextDecoder().decode(bytes).trimEnd();
   throw new ProviderFailure("Authorization token contains too much.");
 }
 
@@ -140,13 +141,11 @@ function malformed(): ProviderFailure {
 }
 
 function parseCredentials(text: string): SdkCredentials {
-  let parsed: Record<string, unknown>;
-  try {
-    parsed = JSON.parse(text) ?? {};
-  } catch {
-    throw malformed();
-  }
-  const { AccessKeyId, SecretAccessKey, Token, Expiration } = parsed;
+  const parsed = parseJson(text) ?? {};
+  const { AccessKeyId, SecretAccessKey, Token, Expiration } = parsed as Record<
+    string,
+    unknown
+  >;
   const parts = [AccessKeyId, SecretAccessKey, Token, Expiration];
   const expiration = new Date(String(Expiration));
   if (

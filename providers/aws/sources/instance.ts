@@ -9,7 +9,8 @@
  * @see {@link https://docs.aws.amazon.com/sdkref/latest/guide/feature-imds-credentials.html | IMDS credential provider}
  */
 
-import { SDK_LOGGER, type SdkCredentials, type SourceCall } from "./call.ts";
+import { SDK_LOGGER } from "../sdk_client.ts";
+import type { SdkCredentials, SourceCall } from "./call.ts";
 import { readProfile } from "./profile.ts";
 
 const ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT";

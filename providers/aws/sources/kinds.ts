@@ -22,7 +22,7 @@ import {
   type Section,
 } from "./profile.ts";
 import { processCredentials } from "./program.ts";
-import { hasKeys } from "./record.ts";
+import { hasKeys } from "./identity.ts";
 import { containerCredentials } from "./container_endpoint.ts";
 import { instanceCredentials } from "./instance.ts";
 import { checkMfa, roleCredentials, webIdentityCredentials } from "./roles.ts";

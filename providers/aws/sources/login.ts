@@ -10,10 +10,10 @@ import { createHash } from "node:crypto";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { hideSecrets } from "../errors.ts";
+import { SDK_ATTEMPTS, SDK_LOGGER } from "../sdk_client.ts";
 import { openTransport } from "../transport.ts";
 import {
   type Environment,
-  SDK_LOGGER,
   type SdkCredentials,
   type SourceCall,
 } from "./call.ts";
@@ -99,7 +99,7 @@ async function withLogin(
         (token) => sent.push(token),
       ),
       ignoreConfiguredEndpointUrls: true,
-      maxAttempts: 2,
+      maxAttempts: SDK_ATTEMPTS,
       logger: SDK_LOGGER,
     },
     logger: SDK_LOGGER,

@@ -8,6 +8,7 @@
 import type { MoatError } from "$core/errors.ts";
 import { failure, SELF_SOURCE_MARK } from "../errors.ts";
 import type { Source, SourceKind } from "../settings.ts";
+import { readSmallFile } from "../files.ts";
 import type { Environment } from "./call.ts";
 import {
   type BaseKind,
@@ -15,7 +16,7 @@ import {
   planProfile,
   profileName,
 } from "./profile.ts";
-import { hasKeys } from "./record.ts";
+import { hasKeys } from "./identity.ts";
 
 /** A token of moat's own. */
 const OWN_TOKEN = /moat_[\w-]{43}/i;
@@ -24,8 +25,8 @@ const OWN_TOKEN = /moat_[\w-]{43}/i;
 const OWN_COMMAND =
   /(?:^|[\s/'"\\;&|(])moat['"]?\s(?:[^;&|]*\s)?['"]?credential-process\b/;
 
-/** Our helper is a tenth of this. */
-const MAX_SCRIPT_BYTES = 256 * 1024;
+/** Our helper is a tenth of this, our tokens are far less. */
+const MAX_FILE_BYTES = 256 * 1024;
 
 /** A profile with these either works or fails for good: nothing after it is asked. */
 const FINAL: readonly BaseKind[] = ["keys", "web-identity", "sso", "login"];
@@ -115,10 +116,15 @@ async function isOwnHelper(command: string): Promise<boolean> {
 }
 
 async function mentionsMoat(path: string): Promise<boolean> {
-  const info = await Deno.stat(path).catch(() => undefined);
-  if (!info?.isFile || info.size > MAX_SCRIPT_BYTES) return false;
-  const text = await Deno.readTextFile(path).catch(() => "");
+  const text = await readText(path);
   return text.includes(SELF_SOURCE_MARK);
+}
+
+/** What is wrong with a file shows when it is used. */
+async function readText(path: string): Promise<string> {
+  const bytes = await readSmallFile(path, MAX_FILE_BYTES)
+    .catch(() => undefined);
+  return new TextDecoder().decode(bytes);
 }
 
 async function ownContainer(
@@ -128,8 +134,7 @@ async function ownContainer(
   if (!container) return undefined;
   const { url, tokenFile } = container;
   const token = tokenFile
-    // The SDK tells what is wrong with a file that cannot be read.
-    ? await Deno.readTextFile(tokenFile).catch(() => "")
+    ? await readText(tokenFile)
     : env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] ?? "";
   if (!OWN_TOKEN.test(token) && !isOwnUrl(url, env)) return undefined;
   return refusal(

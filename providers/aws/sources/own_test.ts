@@ -126,7 +126,7 @@ Deno.test("refuseOwnSource() takes a container that is not in the order", async 
 
 Deno.test("refuseOwnSource() leaves a missing token file to others", async () => {
   await using bed = await SourceBed.open();
-  const tokenFile = "/nonexistent/token";
+  const tokenFile = "/proc/nonexistent/token";
   const container = { ...CONTAINER.container, tokenFile };
   await refuseOwnSource(bed.source({ order: ["container"], container }), {});
 });
@@ -183,7 +183,7 @@ const OTHER_COMMANDS = [
   "/opt/tool moat; other credential-process",
   "moat version",
   "HOME/tool",
-  "/nonexistent/helper",
+  "/proc/nonexistent/helper",
 ];
 
 for (

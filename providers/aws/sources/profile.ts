@@ -8,7 +8,9 @@
  * @see {@link https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html | Shared config and credentials files}
  */
 
-import { usageError } from "$core/errors.ts";
+import { type MoatError, usageError } from "$core/errors.ts";
+import { failure } from "../errors.ts";
+import { isSmallFile } from "../files.ts";
 import type { Source } from "../settings.ts";
 
 /** Settings of one section. */
@@ -228,14 +230,54 @@ export function profileName({ profile }: Source): string {
  *
  * @param source Where they are.
  * @returns Their sections, joined; a missing file is an empty one.
+ * @throws {MoatError} `no-source` for what has no end, or a section that
+ * would change this process.
  */
 export async function loadProfiles(
   { configFile, credentialsFile }: Source,
 ): Promise<Profiles> {
+  await Promise.all([configFile, credentialsFile].map(checkShared));
   const { parseKnownFiles } = await import("@smithy/shared-ini-file-loader");
   return await parseKnownFiles({
     filepath: credentialsFile,
     configFilepath: configFile,
     ignoreCache: true,
   });
+}
+
+/** Some have a profile for each role of thousands of accounts. */
+const MAX_SHARED_BYTES = 16 * 1024 * 1024;
+
+/**
+ * What else is wrong with a file shows when it is read. Its parser writes to
+ * the members that each object has, such as `constructor`, and so to what all
+ * of this process uses, when a section has such a name.
+ */
+async function checkShared(path: string): Promise<void> {
+  const isReadable = await isSmallFile(path, MAX_SHARED_BYTES)
+    .catch(() => true) || await isDirectory(path);
+  if (!isReadable) {
+    throw unusable(path, "wanted a file of at most 16 MiB");
+  }
+  const text = await Deno.readTextFile(path).catch(() => "");
+  const names = text.matchAll(/^\s*\[([^\]]*)\]/gm);
+  const bad = names.map(([, name = ""]) => name.trim())
+    .find((name) => name in Object.prototype);
+  if (bad) throw unusable(path, `found a section [${bad}]`);
+}
+
+/** One that a container engine made stands for no file. */
+async function isDirectory(path: string): Promise<boolean> {
+  return (await Deno.stat(path)).isDirectory;
+}
+
+function unusable(path: string, fault: string): MoatError {
+  return failure(
+    "no-source",
+    `Cannot use the source credentials in "${path}": ${fault}`,
+    {
+      hint:
+        "mend the file, or grant again with another AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
+    },
+  );
 }

@@ -124,7 +124,7 @@ async function trailOfSdk(file: string): Promise<Trail> {
   try {
     const { accessKeyId } = await fromIni({
       profile: "a",
-      filepath: "/nonexistent",
+      filepath: "/proc/nonexistent",
       configFilepath: file,
       ignoreCache: true,
       roleAssumer: ({ accessKeyId }, { RoleArn }) =>
@@ -140,7 +140,7 @@ async function trailOfSdk(file: string): Promise<Trail> {
 }
 
 async function ourTrail(configFile: string): Promise<Trail> {
-  const credentialsFile = "/nonexistent";
+  const credentialsFile = "/proc/nonexistent";
   const { base, roles } = planProfile(
     await loadProfiles({ order: [], configFile, credentialsFile }),
     "a",

@@ -7,6 +7,7 @@
  * @see {@link https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html | Process credential provider}
  */
 
+import { parseJson } from "$core/json.ts";
 import { SELF_SOURCE_MARK } from "../errors.ts";
 import {
   type Environment,
@@ -76,14 +77,10 @@ export async function processCredentials(
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const data: unknown = JSON.parse(text.trim());
-    return data !== null && typeof data === "object"
-      ? data as Record<string, unknown>
-      : undefined;
-  } catch {
-    return undefined;
-  }
+  const data = parseJson(text.trim());
+  return data !== null && typeof data === "object"
+    ? data as Record<string, unknown>
+    : undefined;
 }
 
 /**

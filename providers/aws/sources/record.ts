@@ -159,30 +159,15 @@ function checkEndpoint(name: string, value: string): string {
   );
 }
 
-/** What is recorded is shown and printed, so there is no password in it. */
-function isEndpoint(text: string): boolean {
-  if (!/^https?:\/\/[^/][\x21-\x7e]*$/.test(text)) return false;
+/**
+ * Whether a text is an address that may be recorded. That is shown and
+ * printed, so there is no password in it.
+ *
+ * @param text Any.
+ * @returns True for an http or https URL without a user.
+ */
+export function isEndpoint(text: string): boolean {
+  if (!/^https?:\/\/[^/][\x21-\x7e]*$/i.test(text)) return false;
   const url = URL.parse(text);
   return url !== null && !url.username && !url.password;
-}
-
-/**
- * Names the key that this environment gives to a source, as far as the
- * environment is asked for it.
- *
- * @param source The source.
- * @param env The environment of this process.
- * @returns The access key ID; undefined if the environment has none, or is not asked.
- */
-export function environmentIdentity(
-  source: Source,
-  env: Environment,
-): string | undefined {
-  if (!source.order.includes("environment") || !hasKeys(env)) return undefined;
-  return env["AWS_ACCESS_KEY_ID"];
-}
-
-/** Whether an environment holds both parts of a key. */
-export function hasKeys(env: Environment): boolean {
-  return !!env["AWS_ACCESS_KEY_ID"] && !!env["AWS_SECRET_ACCESS_KEY"];
 }

@@ -5,24 +5,19 @@
  * @module
  */
 
-import type { MoatError } from "$core/errors.ts";
-import { failure, hideSecrets } from "../errors.ts";
+import { hideSecrets } from "../errors.ts";
 import { mfaCode } from "../mfa.ts";
-import { openTransport } from "../transport.ts";
+import { setUpSts } from "../sdk_client.ts";
+import { readWebIdentityToken } from "../web_identity_token.ts";
 import {
   ProviderFailure,
-  SDK_LOGGER,
   type SdkCredentials,
   type SourceCall,
-  stsClientAddress,
 } from "./call.ts";
 import type { Section } from "./profile.ts";
 
 /** What CloudTrail shows where neither file nor environment names a session. */
 const SESSION_NAME = "moat-source";
-
-/** STS's bound on a web identity token, in characters. */
-const MAX_TOKEN_LENGTH = 20_000;
 
 /** A role, and the token that opens it. */
 export interface WebIdentity {
@@ -46,40 +41,18 @@ export async function webIdentityCredentials(
   call: SourceCall,
   { tokenFile, role, sessionName }: WebIdentity,
 ): Promise<SdkCredentials> {
-  await checkToken(tokenFile);
+  const token = await readWebIdentityToken(tokenFile);
+  const params = {
+    RoleArn: role,
+    RoleSessionName: sessionName ?? SESSION_NAME,
+    WebIdentityToken: token.reveal(),
+  };
   return await withSts(call, async (sdk, options) => {
-    const assume = sdk.getDefaultRoleAssumerWithWebIdentity(options);
-    return await sdk.fromTokenFile({
-      webIdentityTokenFile: tokenFile,
-      roleArn: role,
-      // Else the SDK would take this process's AWS_ROLE_SESSION_NAME.
-      roleSessionName: sessionName ?? SESSION_NAME,
-      roleAssumerWithWebIdentity: (params) =>
-        assume(params).catch((error) => {
-          throw hideSecrets(error, [params.WebIdentityToken]);
-        }),
-      logger: SDK_LOGGER,
-    })();
-  });
-}
-
-/** The SDK reads it at once, whatever it is: a pipe would stop all of moat. */
-async function checkToken(path: string): Promise<void> {
-  const info = await Deno.stat(path).catch((cause) => {
-    throw badToken(`Cannot read the web identity token "${path}"`, cause);
-  });
-  if (info.isFile && info.size > 0 && info.size <= MAX_TOKEN_LENGTH) return;
-  throw badToken(
-    `Cannot use the web identity token "${path}": wanted a file of 1 to ${MAX_TOKEN_LENGTH} characters, found ${
-      info.isFile ? info.size : "something else"
-    }`,
-  );
-}
-
-function badToken(message: string, cause?: unknown): MoatError {
-  return failure("token-unreadable", message, {
-    hint: "check what writes the token, and that this user may read it",
-    cause,
+    try {
+      return await sdk.getDefaultRoleAssumerWithWebIdentity(options)(params);
+    } catch (error) {
+      throw hideSecrets(error, [token.reveal()]);
+    }
   });
 }
 
@@ -113,7 +86,11 @@ export async function roleCredentials(
       );
     } catch (error) {
       const { secretAccessKey, sessionToken } = credentials;
-      throw hideSecrets(error, [secretAccessKey, sessionToken]);
+      throw hideSecrets(error, [
+        secretAccessKey,
+        sessionToken,
+        mfa.TokenCode,
+      ]);
     }
   });
 }
@@ -163,25 +140,14 @@ async function withSts(
   { at, skew, signal, platform: { clock } }: SourceCall,
   use: (sdk: Sdk, options: StsOptions) => Promise<SdkCredentials>,
 ): Promise<SdkCredentials> {
-  const place = at.stsEndpoint ?? at.region;
   const sdk = await import("../sdk_sources.ts");
-  using transport = await openTransport(
-    at,
-    (date) => skew.learn(place, date, clock.now()),
-    { signal },
-  );
+  using sts = await setUpSts(at, { clock, skew }, signal);
   const { expiration, ...credentials } = await use(
     sdk,
-    {
-      region: at.region,
-      requestHandler: transport.requestHandler,
-      logger: SDK_LOGGER,
-      maxAttempts: 2,
-      systemClockOffset: skew.offset(place),
-      ...stsClientAddress(at),
-    } as StsOptions,
+    sts.config as StsOptions,
   );
   if (!expiration) return credentials;
-  const local = expiration.getTime() - skew.offset(place);
-  return { ...credentials, expiration: new Date(local) };
+  const { local, server } = sts.now();
+  const end = expiration.getTime() - server + local;
+  return { ...credentials, expiration: new Date(end) };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { stampFiles } from "../files.ts";
 import type { Source } from "../settings.ts";
 import type { Environment } from "./call.ts";
 import { loginCacheFile } from "./login.ts";
@@ -17,14 +18,13 @@ import { loadProfiles, planProfile, profileName } from "./profile.ts";
  * @param source The source.
  * @param env The environment of this process, for the place of the caches.
  * Default: its home directory.
- * @returns Size, time and inode of each file; a missing one counts too.
+ * @returns As {@link stampFiles}.
  */
 export async function sourceStamp(
   source: Source,
   env: Environment = {},
 ): Promise<string> {
-  const files = await sourceFiles(source, env);
-  return (await Promise.all(files.map(stampOf))).join(" ");
+  return await stampFiles(await sourceFiles(source, env));
 }
 
 async function sourceFiles(
@@ -46,13 +46,4 @@ async function sourceFiles(
     }
   }
   return [...files].filter((file) => file !== undefined);
-}
-
-async function stampOf(file: string): Promise<string> {
-  try {
-    const { size, mtime, ino } = await Deno.stat(file);
-    return `${file}:${size}:${mtime?.getTime()}:${ino}`;
-  } catch {
-    return `${file}:-`;
-  }
 }

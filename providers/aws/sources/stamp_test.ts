@@ -139,7 +139,10 @@ Deno.test("sourceStamp() finds the cache of aws login where a variable says", as
   await bed.config(LOGIN);
   const file = await bed.loginToken();
   const directory = bed.workspace.path(".aws/login/cache");
-  const env = { HOME: "/nonexistent", AWS_LOGIN_CACHE_DIRECTORY: directory };
+  const env = {
+    HOME: "/proc/nonexistent",
+    AWS_LOGIN_CACHE_DIRECTORY: directory,
+  };
   const stamp = await sourceStamp(bed.source(), env);
   assert.match(stamp, new RegExp(`${file}:\\d+:`));
 });

@@ -7,34 +7,22 @@
 
 import { type MoatError, usageError } from "$core/errors.ts";
 import type { FlagValues } from "$core/provider.ts";
-import type { RoleArn } from "./arn.ts";
-import { valuesOf } from "./option_values.ts";
-import { type Partition, PARTITIONS, pickRegion } from "./region.ts";
+import type { RoleArn } from "../arn.ts";
+import { DIRECT, valuesOf } from "./values.ts";
+import { partitionOf, pickRegion } from "../region.ts";
 import {
   type Anywhere,
   type Source,
   SOURCE_KINDS,
   type SourceKind,
-} from "./settings.ts";
+} from "../settings.ts";
 import {
   checkProfile,
   type Environment,
   readProfile,
   recordSource,
   refuseOwnSource,
-} from "./source.ts";
-
-/** The value of `--source` that hands out the source's own session. */
-export const DIRECT = "direct";
-
-/**
- * Whether the source's own session is to be handed out.
- *
- * @param flags What was given.
- */
-export function isDirect(flags: FlagValues): boolean {
-  return valuesOf(flags, "source").includes(DIRECT);
-}
+} from "../source.ts";
 
 /**
  * Records the source that flags and environment name.
@@ -112,14 +100,9 @@ export async function findRegion(
     { region: (await readProfile(source)).region, from: source.configFile },
     { region: anywhere?.region, from: "--trust-anchor-arn" },
   ];
-  const region = choices.find((choice) => choice.region)?.region;
+  const { region = "" } = choices.find((choice) => choice.region) ?? {};
+  // Without a role any partition will do.
   return pickRegion(role?.partition ?? partitionOf(region), choices);
-}
-
-/** Without a role any partition will do. */
-function partitionOf(region = ""): Partition {
-  return PARTITIONS.find(({ prefix }) => region.startsWith(prefix))?.name ??
-    "aws";
 }
 
 function unknownSource(kind: string): MoatError {

@@ -5,14 +5,12 @@ import { parseArguments } from "$core/cli/parse.ts";
 import type { Command } from "$core/cli/command.ts";
 import { MoatError } from "$core/errors.ts";
 import type { FlagValues } from "$core/provider.ts";
-import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
-import { Workspace } from "../../tests/support/workspace.ts";
-import {
-  CREDENTIAL_PROCESS_FLAGS,
-  readCredentialProcessFlags,
-} from "./credential_process_flags.ts";
-import type { GrantInput } from "./options.ts";
-import { readSettings, writeSettings } from "./settings.ts";
+import { assertNoCanary, CANARY } from "../../../tests/support/canary.ts";
+import { Workspace } from "../../../tests/support/workspace.ts";
+import { readCredentialProcessFlags } from "./credential_process.ts";
+import { CREDENTIAL_PROCESS_FLAGS } from "./credential_process_flags.ts";
+import type { GrantInput } from "./grant.ts";
+import { readSettings, writeSettings } from "../settings.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/path/Deploy";
 const ANCHOR =
@@ -42,7 +40,7 @@ async function run(
   );
   assert.deepEqual(operands, []);
   return await readCredentialProcessFlags(flags, {
-    HOME: "/nonexistent",
+    HOME: "/proc/nonexistent",
     ...env,
   });
 }

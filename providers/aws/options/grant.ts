@@ -19,15 +19,15 @@ import {
   askPassphrase,
   readAnywhere,
   requireAnywhereFlags,
-} from "./anywhere_options.ts";
-import { parseRoleArn, type RoleArn } from "./arn.ts";
+} from "./anywhere.ts";
+import { parseRoleArn, type RoleArn } from "../arn.ts";
 import {
   formatDuration,
   MIN_DURATION_SECONDS,
   parseDuration,
-} from "./duration.ts";
-import { MAX_CHAINED_SECONDS } from "./hops.ts";
-import { readMfa } from "./mfa_options.ts";
+} from "../duration.ts";
+import { MAX_CHAINED_SECONDS } from "../hops.ts";
+import { readMfa } from "./mfa.ts";
 import {
   checkExternalId,
   checkPolicyArns,
@@ -35,14 +35,15 @@ import {
   checkTagKey,
   checkTagSet,
   checkTransitiveTags,
+  DIRECT,
+  isDirect,
   readPolicy,
   readTags,
   valuesOf,
-} from "./option_values.ts";
-import { checkSessionName } from "./session_name.ts";
-import { type AwsSettings, SOURCE_KINDS } from "./settings.ts";
-import { type Environment, recordAddress } from "./source.ts";
-import { DIRECT, findRegion, findSource, isDirect } from "./source_options.ts";
+} from "./values.ts";
+import { checkSessionName } from "../session_name.ts";
+import { type AwsSettings, SOURCE_KINDS } from "../settings.ts";
+import type { Environment } from "../source.ts";
 
 /** What the flags of `moat grant aws` say. */
 export interface GrantInput {
@@ -232,6 +233,9 @@ export async function readGrantFlags(
   const anywhere = call === "CreateSession" && roles[0]
     ? readAnywhere(flags, roles[0].partition)
     : undefined;
+  // They are for this command alone; a proxy, which lists the flags, needs none.
+  const { findRegion, findSource } = await import("./source.ts");
+  const { recordAddress } = await import("../source.ts");
   const source = await findSource(
     flags,
     env,

@@ -10,9 +10,10 @@ import { resolve } from "node:path";
 import { type MoatError, usageError } from "$core/errors.ts";
 import type { FlagValues, GrantRequest } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
-import { readStart, valuesOf } from "./option_values.ts";
-import { type Partition, pickRegion } from "./region.ts";
-import type { Anywhere } from "./settings.ts";
+import { readStart, valuesOf } from "./values.ts";
+import { type Partition, pickRegion } from "../region.ts";
+import type { Anywhere } from "../settings.ts";
+import { isEndpoint } from "../source.ts";
 
 /** Far more than any key has; bounds what is looked at. */
 const MAX_KEY_BYTES = 65_536;
@@ -217,11 +218,7 @@ function readRegion(
 function readEndpoint(flags: FlagValues): string | undefined {
   const [endpoint] = valuesOf(flags, "endpoint");
   if (endpoint === undefined) return undefined;
-  const url = URL.parse(endpoint);
-  if (
-    !/^https?:\/\/[^/][\x21-\x7e]*$/i.test(endpoint) || !url || url.username ||
-    url.password
-  ) {
+  if (!isEndpoint(endpoint)) {
     throw usageError(
       "Cannot use this --endpoint: wanted an http or https URL without a user",
       "give a URL such as https://rolesanywhere.eu-central-1.amazonaws.com",

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { MoatError } from "$core/errors.ts";
-import { Workspace } from "../../tests/support/workspace.ts";
-import { BINDING_FLAGS, readBindingFlags } from "./binding_options.ts";
-import { readBindingSettings } from "./settings.ts";
+import { Workspace } from "../../../tests/support/workspace.ts";
+import { BINDING_FLAGS, readBindingFlags } from "./binding.ts";
+import { readBindingSettings } from "../settings.ts";
 
 const POLICY = '{"Statement":[]}';
 
@@ -40,7 +40,7 @@ const BAD = [
   { flags: { "session-duration": "13h" }, says: /15 minutes to 12 hours/ },
   { flags: { "session-name": "{pod}" }, says: /session name/ },
   { flags: { policy: "{}" }, says: /"Statement"/ },
-  { flags: { policy: "/nonexistent/p" }, says: /NotFound/ },
+  { flags: { policy: "/proc/nonexistent/p" }, says: /found no file/ },
 ];
 for (const { flags, says } of BAD) {
   Deno.test(`readBindingFlags() refuses ${JSON.stringify(flags)}`, async () => {

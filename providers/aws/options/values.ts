@@ -8,8 +8,9 @@
  */
 
 import { type MoatError, usageError } from "$core/errors.ts";
+import { parseJson } from "$core/json.ts";
 import type { FlagValues } from "$core/provider.ts";
-import type { RoleArn } from "./arn.ts";
+import type { RoleArn } from "../arn.ts";
 
 /** What STS takes of an inline policy. */
 const MAX_POLICY_CHARACTERS = 2048;
@@ -43,6 +44,18 @@ export function valuesOf(flags: FlagValues, name: string): readonly string[] {
   const value = flags[name];
   if (typeof value === "string") return [value];
   return Array.isArray(value) ? value : [];
+}
+
+/** The value of `--source` that hands out the source's own session. */
+export const DIRECT = "direct";
+
+/**
+ * Whether the source's own session is to be handed out.
+ *
+ * @param flags What was given.
+ */
+export function isDirect(flags: FlagValues): boolean {
+  return valuesOf(flags, "source").includes(DIRECT);
 }
 
 /**
@@ -252,7 +265,7 @@ export function checkTransitiveTags(
 export async function readPolicy(text: string): Promise<string> {
   const json = text.startsWith("{") ? text : await readPolicyFile(text);
   if (!isPolicy(json)) {
-    throw badPolicy('wanted a JSON object with a "Statement"');
+    throw badPolicy('wanted a valid JSON object with a "Statement"');
   }
   const policy = minify(json);
   if (policy.length <= MAX_POLICY_CHARACTERS) return policy;
@@ -288,8 +301,9 @@ async function readPolicyFile(path: string): Promise<string> {
   try {
     bytes = await readStart(path, MAX_POLICY_FILE_BYTES + 1);
   } catch (error) {
-    const found = error instanceof Error ? error.name : "an error";
-    throw badPolicy(`wanted a file that can be read, found ${found}`);
+    const name = JSON.stringify(path);
+    const found = error instanceof Deno.errors.NotFound ? "no file " : "";
+    throw badPolicy(`wanted a file that can be read, found ${found}${name}`);
   }
   if (bytes.length > MAX_POLICY_FILE_BYTES) {
     throw badPolicy(`wanted a file of at most ${MAX_POLICY_FILE_BYTES} bytes`);
@@ -302,13 +316,9 @@ async function readPolicyFile(path: string): Promise<string> {
 }
 
 function isPolicy(json: string): boolean {
-  try {
-    const value = JSON.parse(json);
-    return typeof value === "object" && value !== null &&
-      Object.hasOwn(value, "Statement");
-  } catch {
-    return false;
-  }
+  const value = parseJson(json);
+  return typeof value === "object" && value !== null &&
+    Object.hasOwn(value, "Statement");
 }
 
 /**

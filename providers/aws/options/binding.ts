@@ -7,9 +7,9 @@
 
 import type { JsonObject } from "$core/grant.ts";
 import type { Flag, FlagValues } from "$core/provider.ts";
-import { parseDuration } from "./duration.ts";
-import { readPolicy } from "./option_values.ts";
-import { checkSessionName } from "./session_name.ts";
+import { parseDuration } from "../duration.ts";
+import { readPolicy, valuesOf } from "./values.ts";
+import { checkSessionName } from "../session_name.ts";
 
 /** What a binding can narrow. */
 export const BINDING_FLAGS: readonly Flag[] = [
@@ -39,18 +39,14 @@ export const BINDING_FLAGS: readonly Flag[] = [
  * @throws {MoatError} `usage` for a bad value.
  */
 export async function readBindingFlags(flags: FlagValues): Promise<JsonObject> {
-  const {
-    "session-duration": duration,
-    "session-name": sessionName,
-    policy,
-  } = flags;
+  const [duration] = valuesOf(flags, "session-duration");
+  const [sessionName] = valuesOf(flags, "session-name");
+  const [policy] = valuesOf(flags, "policy");
   return {
-    ...(typeof duration === "string" && {
-      durationSeconds: parseDuration(duration),
-    }),
-    ...(typeof sessionName === "string" && {
+    ...(duration !== undefined && { durationSeconds: parseDuration(duration) }),
+    ...(sessionName !== undefined && {
       sessionName: checkSessionName(sessionName),
     }),
-    ...(typeof policy === "string" && { policy: await readPolicy(policy) }),
+    ...(policy !== undefined && { policy: await readPolicy(policy) }),
   };
 }

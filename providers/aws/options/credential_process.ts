@@ -20,16 +20,14 @@ import {
   isEncrypted,
   readAnywhere,
   requireAnywhereFlags,
-} from "./anywhere_options.ts";
-import { parseRoleArn } from "./arn.ts";
-import { REFUSED_FLAGS } from "./credential_process_table.ts";
-import { parseDuration } from "./duration.ts";
-import { valuesOf } from "./option_values.ts";
-import type { GrantInput } from "./options.ts";
-import type { Anywhere } from "./settings.ts";
-import { recordSource } from "./source.ts";
-
-export { CREDENTIAL_PROCESS_FLAGS } from "./credential_process_table.ts";
+} from "./anywhere.ts";
+import { parseRoleArn } from "../arn.ts";
+import { REFUSED_FLAGS } from "./credential_process_flags.ts";
+import { parseDuration } from "../duration.ts";
+import { valuesOf } from "./values.ts";
+import type { GrantInput } from "./grant.ts";
+import type { Anywhere } from "../settings.ts";
+import { recordSource } from "../source.ts";
 
 /** What `aws_signing_helper` asks for, and needroleshere documents. */
 const DEFAULT_DURATION_SECONDS = 3600;
@@ -37,7 +35,7 @@ const DEFAULT_DURATION_SECONDS = 3600;
 /**
  * Reads the flags. Makes no call and never asks: an SDK is waiting.
  *
- * @param flags The values of {@link CREDENTIAL_PROCESS_FLAGS}, without `binding`.
+ * @param flags The values of `CREDENTIAL_PROCESS_FLAGS`, without `binding`.
  * @param env The environment; of it only AWS_CA_BUNDLE counts.
  * @returns Settings with `anywhere`, and the key's passphrase if a flag gave it.
  * @throws {MoatError} `usage`.
@@ -65,7 +63,7 @@ export async function readCredentialProcessFlags(
         sessionName: checkRoleSessionName(sessionName),
       }),
       anywhere,
-      source: recordSource(env, {}),
+      source: recordSource(env),
       ...(caBundle && { caBundle: resolve(caBundle) }),
     },
     ...(passphrase && { passphrase }),

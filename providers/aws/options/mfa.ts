@@ -7,9 +7,9 @@
 import { resolve } from "node:path";
 import { type MoatError, usageError } from "$core/errors.ts";
 import type { GrantRequest } from "$core/provider.ts";
-import { checkMfaCode } from "./mfa.ts";
-import { checkMfaSerial, valuesOf } from "./option_values.ts";
-import type { Mfa } from "./settings.ts";
+import { checkMfaCode } from "../mfa.ts";
+import { checkMfaSerial, valuesOf } from "./values.ts";
+import type { Mfa } from "../settings.ts";
 
 /**
  * Reads the device, and a code of it if one will be used at once.

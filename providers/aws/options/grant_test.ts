@@ -5,11 +5,11 @@ import type { Grant } from "$core/grant.ts";
 import { MoatError } from "$core/errors.ts";
 import type { FlagValues, GrantRequest } from "$core/provider.ts";
 import { Secret } from "$core/secret.ts";
-import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
-import { Workspace } from "../../tests/support/workspace.ts";
-import { type AssumeRoleHop, type Hop, planHops } from "./hops.ts";
-import { GRANT_FLAGS, type GrantInput, readGrantFlags } from "./options.ts";
-import { type AwsSettings, readSettings, writeSettings } from "./settings.ts";
+import { assertNoCanary, CANARY } from "../../../tests/support/canary.ts";
+import { Workspace } from "../../../tests/support/workspace.ts";
+import { type AssumeRoleHop, type Hop, planHops } from "../hops.ts";
+import { GRANT_FLAGS, type GrantInput, readGrantFlags } from "./grant.ts";
+import { type AwsSettings, readSettings, writeSettings } from "../settings.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/Deploy";
 const OTHER = "arn:aws:iam::210987654321:role/Other";
@@ -22,7 +22,7 @@ const POLICY = '{"Version":"2012-10-17","Statement":[]}';
 const READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess";
 
 /** Nothing of this machine: no profile, no key, no metadata service. */
-const ENV = { HOME: "/nonexistent", AWS_EC2_METADATA_DISABLED: "true" };
+const ENV = { HOME: "/proc/nonexistent", AWS_EC2_METADATA_DISABLED: "true" };
 
 const ANYWHERE: FlagValues = {
   role: [ROLE],
@@ -864,8 +864,11 @@ Deno.test("readGrantFlags() refuses a policy file that is not text", async () =>
 });
 
 Deno.test("readGrantFlags() refuses a policy file that is not there", async () => {
-  const { message } = await failure({ role: [ROLE], policy: "/nonexistent/p" });
-  assert.match(message, /found NotFound/);
+  const { message } = await failure({
+    role: [ROLE],
+    policy: "/proc/nonexistent/p",
+  });
+  assert.match(message, /found no file "\/proc\/nonexistent\/p"/);
 });
 
 Deno.test("readGrantFlags() refuses a directory as policy", async () => {
