@@ -294,7 +294,7 @@ export interface Provider {
   /** Lines for `moat grant show`, such as `role` and its ARN. */
   describe?(grant: Grant): readonly (readonly [label: string, value: string])[];
   /** Sentences for the person who just granted it, such as a better setting. */
-  advise?(grant: Grant): readonly string[];
+  advise?(grant: Grant): Promise<readonly string[]>;
   /** Flags of `moat simulate NAME`. */
   readonly simulateFlags?: readonly Flag[];
   /** Serves a stand-in for the provider's upstream on loopback. */

@@ -47,7 +47,7 @@ for (const text of NO_DURATIONS) {
   test(`--session-duration ${text} is refused, and the forms named`, async (terminal) => {
     assertRefused(
       await terminal.type(`${GRANT} $ROLE --session-duration ${text}`),
-      { exit: 2, error: /15m, 1h30m, 900s or 3600/, hint: /900s to 12h/ },
+      { exit: 2, error: /15m, 1h30m, 900s or 3600/, hint: /15m to 12h/ },
     );
   });
 }

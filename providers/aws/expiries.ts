@@ -13,6 +13,9 @@ import { readSettings } from "./settings.ts";
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
 
+/** Below this a certificate is renewed by a program, every day or hour. */
+const SHORT_LIFE_MS = 2 * DAY_MS;
+
 /**
  * Finds the ends of a grant's certificate and MFA session.
  *
@@ -34,7 +37,9 @@ export async function expiriesOf(
     found.push({
       what: "certificate",
       expiresAt: identity.expiresAt,
-      warnAhead: [30 * DAY_MS, 7 * DAY_MS, DAY_MS],
+      warnAhead: identity.lifeMs > SHORT_LIFE_MS
+        ? [30 * DAY_MS, 7 * DAY_MS, DAY_MS]
+        : [identity.lifeMs / 4],
       hint: `renew ${anywhere.certificates.join(" ")}; no restart is needed`,
     });
   }

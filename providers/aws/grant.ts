@@ -9,6 +9,7 @@ import { formatDuration } from "./duration.ts";
 import { failure } from "./errors.ts";
 import { formatTime } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
+import { shellWord } from "$core/text.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
 import type { GrantRequest } from "$core/provider.ts";
@@ -75,9 +76,13 @@ const RECOMMENDED_SECONDS = 3600;
  * @param grant The grant.
  * @returns Better settings, and what is still to be done; none for most grants.
  */
-export function advise(grant: Grant): string[] {
-  const { durationSeconds = RECOMMENDED_SECONDS, mfa } = readSettings(grant);
-  const advice: string[] = [];
+export async function advise(grant: Grant): Promise<string[]> {
+  const settings = readSettings(grant);
+  const { durationSeconds = RECOMMENDED_SECONDS, mfa, anywhere } = settings;
+  const advice = await Promise.all([
+    readableByOthers(anywhere?.privateKey),
+    readableByOthers(anywhere?.passphraseFile),
+  ]).then((found) => found.flat());
   if (durationSeconds < RECOMMENDED_SECONDS) {
     advice.push(
       "for long-lived SDK clients --session-duration 1h is better: botocore asks for new credentials on every call once less than 15m are left",
@@ -87,6 +92,14 @@ export function advise(grant: Grant): string[] {
     advice.push(`it needs an MFA session first: moat mfa ${grant.name} CODE`);
   }
   return advice;
+}
+
+/** Not refused: some hosts give a group the right to read it. */
+async function readableByOthers(path: string | undefined): Promise<string[]> {
+  if (path === undefined) return [];
+  const info = await Deno.stat(path).catch(() => undefined);
+  if (((info?.mode ?? 0) & 0o077) === 0) return [];
+  return [`others may read ${path}: chmod 600 ${shellWord(path)}`];
 }
 
 /**

@@ -107,7 +107,9 @@ export function createAwsProvider(platform: Platform): Provider {
       return await sourceProcess(source);
     },
     describe,
-    advise: (grant) => [...advise(grant), ...engine.advise(grant.name)],
+    async advise(grant) {
+      return [...await advise(grant), ...engine.advise(grant.name)];
+    },
     async simulate(request) {
       const { simulateAws } = await import("./simulator/mod.ts");
       return await simulateAws(request, clock);

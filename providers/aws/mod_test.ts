@@ -9,6 +9,7 @@ import {
 import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { type MockSts, startMockSts } from "../../tests/support/mock_sts.ts";
+import { Workspace } from "../../tests/support/workspace.ts";
 import { createAwsProvider } from "./mod.ts";
 import { awsGrant, awsSource } from "../../tests/support/aws_grant.ts";
 import type { AwsSettings } from "./settings.ts";
@@ -435,7 +436,7 @@ for (const [seconds, lines] of [[900, 1], [3599, 1], [3600, 0]] as const) {
   Deno.test(`advise() has ${lines} sentence for a session of ${seconds} s`, async () => {
     await using bed = new Bed();
     const grant = bed.grant("aws", { durationSeconds: seconds });
-    assert.equal(bed.provider.advise?.(grant).length, lines);
+    assert.equal((await bed.provider.advise?.(grant))?.length, lines);
   });
 }
 
@@ -447,4 +448,18 @@ Deno.test("sourceProcess() finds no program where there are no files", async () 
 Deno.test("configureProxy() injects nothing, because requests are signed", async () => {
   await using bed = new Bed();
   bed.provider.configureProxy({ inject: () => assert.fail() }, bed.grant());
+});
+
+Deno.test("advise() tells of a private key that others may read", async () => {
+  await using bed = new Bed();
+  await using workspace = await Workspace.open();
+  const anywhere = {
+    trustAnchorArn: "t",
+    profileArn: "p",
+    certificates: [],
+    privateKey: await workspace.write("key.pem", "", 0o640),
+    region: "eu-central-1",
+  };
+  const advice = await bed.provider.advise?.(bed.grant("aws", { anywhere }));
+  assert.match(advice?.join() ?? "", /^others may read .*key\.pem: chmod 600 /);
 });

@@ -32,7 +32,7 @@ export async function run(
   await tellProxy(context, name);
   await audit.record("granted", { grant: name, settings: grant.settings });
   const advice = [
-    ...provider.advise?.(grant) ?? [],
+    ...await provider.advise?.(grant) ?? [],
     ...await endsSoon(provider, grant, context.platform.clock.now()),
   ];
   output.data(

@@ -38,6 +38,8 @@ export interface IdentitySummary {
   readonly serial: string;
   /** When the first certificate of the chain ends, in ms since the Unix epoch. */
   readonly expiresAt: number;
+  /** How long the leaf is valid in all, in ms. */
+  readonly lifeMs: number;
   /** Number of certificates between the leaf and its root. */
   readonly chainLength: number;
 }
@@ -72,6 +74,7 @@ export async function checkIdentity(
     subject: subjectText(leaf),
     serial: leaf.serial,
     expiresAt: Math.min(...[leaf, ...chain].map((c) => c.notAfter)),
+    lifeMs: leaf.notAfter - leaf.notBefore,
     chainLength: chain.length,
   };
 }
