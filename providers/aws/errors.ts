@@ -289,11 +289,21 @@ function wordsFor(
     fault: seen.message,
     tried: tried(settings),
     profile: flag,
-    login: flag
-      ? `aws sso login${flag}, or aws configure${flag}`
-      : "aws sso login, aws configure, or give --aws-profile PROFILE",
+    login: loginHint(settings, flag),
     mfa: mfaHint(settings, grant),
   };
+}
+
+/** What brings new credentials for the first call. */
+function loginHint(
+  { anywhere, webIdentityTokenFile }: AwsSettings,
+  flag: string,
+): string {
+  if (anywhere) return "check the certificate and its key";
+  if (webIdentityTokenFile) return "check what writes the identity token";
+  return flag
+    ? `aws sso login${flag}, or aws configure${flag}`
+    : "aws sso login, aws configure, or give --aws-profile PROFILE";
 }
 
 function stsWords({ stsEndpoint, region }: AwsSettings): Words {

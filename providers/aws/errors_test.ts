@@ -1450,3 +1450,39 @@ Deno.test("docs/errors.md says what to do about each code", async () => {
     assert(todo && todo.length > 10, code);
   }
 });
+
+const NOT_LOGINS: [string, Partial<AwsSettings>, RegExp][] = [
+  [
+    "a certificate",
+    {
+      anywhere: {
+        trustAnchorArn: "t",
+        profileArn: "p",
+        certificates: ["/c"],
+        region: "eu-central-1",
+      },
+    },
+    /check the certificate and its key$/,
+  ],
+  [
+    "an identity token",
+    { webIdentityTokenFile: "/t" },
+    /check what writes the identity token$/,
+  ],
+];
+
+for (const [what, more, hint] of NOT_LOGINS) {
+  Deno.test(`mapAwsError() sends nobody to a login who has ${what}`, () => {
+    const refused = Object.assign(new Error("no such key"), {
+      name: "InvalidClientTokenId",
+      $fault: "client",
+      $metadata: { httpStatusCode: 403 },
+    });
+    const settings = { ...SETTINGS, ...more };
+    const error = mapAwsError(refused, { settings, service: "STS" });
+    assert.deepEqual([error.code, hint.test(error.hint ?? "")], [
+      "source-rejected",
+      true,
+    ]);
+  });
+}
