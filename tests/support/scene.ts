@@ -246,11 +246,16 @@ async function hangUp(control: ControlClient): Promise<void> {
   await control.closed;
 }
 
-/** The environment in which a process was started. */
+/** The environment in which a process was started, once its exec is over. */
 export async function environmentOf(
   pid: number,
 ): Promise<Record<string, string>> {
-  const text = await Deno.readTextFile(`/proc/${pid}/environ`);
+  const text = await eventually("whole environment", async () => {
+    const read = () => Deno.readTextFile(`/proc/${pid}/environ`);
+    const [first, second] = [await read(), await read()];
+    // In the midst of an exec it is empty, or cut.
+    return first === second && first.endsWith("\0") ? first : undefined;
+  });
   const pairs = text.split("\0").filter((pair) => pair.includes("="));
   return Object.fromEntries(pairs.map((pair) => {
     const equals = pair.indexOf("=");
