@@ -9,8 +9,8 @@ import { readCaBundle } from "./ca_bundle.ts";
 import { RefusedAnswer } from "./errors.ts";
 import type { StsAddress } from "./settings.ts";
 
-/** One HTTP request; reading its answer is limited by the whole call. */
-const REQUEST_TIMEOUT_MS = 5000;
+/** One HTTP request in ms; reading the SDK's answers is limited by the whole call. */
+export const REQUEST_TIMEOUT_MS = 5000;
 
 /** Far above any answer of STS or SSO, undone compression included. */
 const MAX_ANSWER_BYTES = 64 * 1024;
@@ -71,7 +71,7 @@ export async function openTransport(
     if (tellsTime(response.status)) {
       onDate?.(response.headers.get("date"), new URL(request.url).origin);
     }
-    return await limit(response);
+    return await limitAnswer(response);
   };
   return {
     fetch: limitedFetch,
@@ -86,8 +86,18 @@ export async function openTransport(
   };
 }
 
-/** None, where the runtime's own will do. */
-async function openClient(caBundle: string | undefined, direct?: URL) {
+/**
+ * Opens what `fetch` connects with.
+ *
+ * @param caBundle PEM file with further roots.
+ * @param direct The only server to connect to.
+ * @returns None, where the runtime's own will do.
+ * @throws {MoatError} `ca-bundle-unreadable`.
+ */
+export async function openClient(
+  caBundle: string | undefined,
+  direct?: URL,
+): Promise<Deno.HttpClient | undefined> {
   if (caBundle === undefined && !direct) return undefined;
   return Deno.createHttpClient({
     ...(caBundle !== undefined && { caCerts: [await readCaBundle(caBundle)] }),
@@ -109,7 +119,14 @@ function tellsTime(status: number): boolean {
   return status >= 200 && status < 300 || status === 400 || status === 403;
 }
 
-async function limit(response: Response): Promise<Response> {
+/**
+ * Bounds an answer: no redirect, and no more than 64 KiB of its body.
+ *
+ * @param response What `fetch` gave, with redirects left to us.
+ * @returns The same, whose body fails with {@link RefusedAnswer} when it is longer.
+ * @throws {RefusedAnswer} For a redirect.
+ */
+export async function limitAnswer(response: Response): Promise<Response> {
   const { body, status, statusText, headers } = response;
   if (status >= 300 && status < 400) {
     await body?.cancel();

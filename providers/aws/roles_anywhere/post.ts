@@ -6,14 +6,7 @@
  */
 
 import type { Clock } from "$core/clock.ts";
-import { readCaBundle } from "../ca_bundle.ts";
-import { RefusedAnswer } from "../errors.ts";
-
-/** One request, its answer included. */
-const REQUEST_TIMEOUT_MS = 5000;
-
-/** Far above any answer of the service, undone compression included. */
-const MAX_ANSWER_BYTES = 64 * 1024;
+import { limitAnswer, openClient, REQUEST_TIMEOUT_MS } from "../transport.ts";
 
 /** What is sent. */
 export interface Post {
@@ -51,54 +44,31 @@ export interface Answer {
  * @param request What is sent.
  * @param context What bounds it.
  * @returns Any answer but a redirect.
- * @throws {MoatError} `ca-bundle-unreadable`; or {@link RefusedAnswer}, a
+ * @throws {MoatError} `ca-bundle-unreadable`; or `RefusedAnswer`, a
  * `TimeoutError`, or what `fetch` throws.
  */
 export async function post(
   { url, headers, body }: Post,
   { clock, signal, caBundle }: PostContext,
 ): Promise<Answer> {
-  using client = caBundle === undefined
-    ? undefined
-    : Deno.createHttpClient({ caCerts: [await readCaBundle(caBundle)] });
+  using client = await openClient(caBundle);
   const late = new AbortController();
   const cancel = clock.after(REQUEST_TIMEOUT_MS, () => {
     late.abort(new DOMException("no answer in time", "TimeoutError"));
   });
   try {
-    const response = await fetch(url, {
-      method: "POST",
-      redirect: "manual",
-      signal: AbortSignal.any([signal, late.signal]),
-      ...{ headers, body },
-      ...(client && { client }),
-    });
-    const { status } = response;
-    if (status >= 300 && status < 400) {
-      await response.body?.cancel();
-      throw new RefusedAnswer(
-        `answered ${status}, a redirect, which moat does not follow`,
-      );
-    }
-    return {
-      status,
-      headers: response.headers,
-      text: await readText(response),
-    };
+    const response = await limitAnswer(
+      await fetch(url, {
+        method: "POST",
+        redirect: "manual",
+        signal: AbortSignal.any([signal, late.signal]),
+        ...{ headers, body },
+        ...(client && { client }),
+      }),
+    );
+    const { status, headers: answered } = response;
+    return { status, headers: answered, text: await response.text() };
   } finally {
     cancel();
   }
-}
-
-async function readText({ body }: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let [text, size] = ["", 0];
-  for await (const chunk of body ?? []) {
-    size += chunk.length;
-    if (size > MAX_ANSWER_BYTES) {
-      throw new RefusedAnswer("answered more than 64 KiB");
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
 }
