@@ -104,11 +104,11 @@ export class SessionEngine {
    * Obtains a session now, past the cache, so that what fails shows.
    *
    * @param grant The grant.
-   * @param binding Who asks.
+   * @param binding Who asks. Default: nobody yet, as when it is granted.
    * @returns The session.
    * @throws {MoatError} One of the codes of `errors.ts`.
    */
-  async obtain(grant: Grant, binding: Binding): Promise<Session> {
+  async obtain(grant: Grant, binding: Binding = ANYBODY): Promise<Session> {
     return await this.#walk(planWalk(grant, binding));
   }
 

@@ -52,7 +52,7 @@ export async function grantAws(
       .catch(grantAgain);
     grant = withSecrets(grant, { ...secrets, mfaSession });
   }
-  await engine.obtain(grant, { name: "grant", grants: [], tokenDigest: "" });
+  await engine.obtain(grant);
   return grant;
 }
 
