@@ -17,6 +17,10 @@ const env = Deno.env.toObject();
 
 // The runtime would let this variable move our listeners.
 Deno.env.delete("DENO_SERVE_ADDRESS");
+// Sockets that were given to us are not our children's (sd_listen_fds(3)).
+for (const name of ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]) {
+  Deno.env.delete(name);
+}
 
 // Not by Deno.exitCode: a timer or an idle connection must not keep us alive.
 Deno.exit(

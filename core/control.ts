@@ -14,6 +14,7 @@ import { checkPrivateDir, writeAll } from "./files.ts";
 import type { JsonObject } from "./grant.ts";
 import type { Platform } from "./platform.ts";
 import type { MountedFile } from "./provider.ts";
+import type { Reach } from "./reach.ts";
 
 /** Asks for a binding that lives as long as this connection. */
 export interface RunRequest {
@@ -27,26 +28,13 @@ export interface RunRequest {
   readonly directory: string;
   /** How the client reaches the proxy. */
   readonly reach: Reach;
+  /** See {@link Binding.mode}. */
+  readonly mode?: string;
   /** See {@link Binding.settings}. */
   readonly settings?: NonNullable<Binding["settings"]>;
   /** See {@link Binding.subject}. */
   readonly subject?: NonNullable<Binding["subject"]>;
 }
-
-/** The ways from a client to the proxy. */
-export type Reach =
-  /** By the proxy's loopback listener. */
-  | { readonly by: "loopback" }
-  /** By a host name that the engine forwards to the host's loopback. */
-  | { readonly by: "name"; readonly name: string }
-  /** By a listener on the gateway address of the client's network. */
-  | {
-    readonly by: "gateway";
-    /** An IP address of this host, now or (lazily made bridges) soon. */
-    readonly address: string;
-    /** The port of the run before the proxy restarted. */
-    readonly port?: number;
-  };
 
 /** What a run was given. */
 export interface RunOpened {
@@ -86,6 +74,8 @@ export interface ProxyStatus {
   readonly listeners: readonly string[];
   /** The names of live runs. */
   readonly runs: readonly string[];
+  /** The names of stored bindings that a client has used, or that have a listener. */
+  readonly bindings: readonly string[];
   /** What must be renewed by a person, the soonest first. */
   readonly expiries: readonly ExpiryStatus[];
 }
@@ -103,6 +93,11 @@ export interface ControlMethods {
   "grant-changed": {
     params: { readonly name: string };
     result: { readonly warnings: readonly string[] };
+  };
+  /** Makes a binding that was stored anew, or removed, count at once, and audits it. */
+  "binding-changed": {
+    params: { readonly name: string };
+    result: Record<never, never>;
   };
   /**
    * Calls one of a provider's own methods, or `explain`, which takes `grant`

@@ -6,9 +6,28 @@
  */
 
 import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { type Clock, sleep } from "./clock.ts";
 import { MoatError } from "./errors.ts";
+
+// Deno's own files take neither owner nor mode by descriptor.
+const open = promisify(fs.open);
+const fchown = promisify(fs.fchown);
+const fchmod = promisify(fs.fchmod);
+const fsync = promisify(fs.fsync);
+const close = promisify(fs.close);
+
+function write(file: number, bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) =>
+    fs.write(
+      file,
+      bytes,
+      (error, written) => error ? reject(error) : resolve(written),
+    )
+  );
+}
 
 /** Bits of a mode that let anyone but the owner in. */
 const OTHERS = 0o077;
@@ -29,6 +48,8 @@ const FULL = new Set(["ENOSPC", "EDQUOT"]);
 export interface WriteOptions {
   /** The new file's permissions. Default: 0o600. */
   readonly mode?: number;
+  /** Who gets it. Default: this process's user. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
 }
 
 /**
@@ -59,6 +80,13 @@ export async function ensurePrivateDir(path: string): Promise<void> {
 export async function checkPrivateDir(path: string): Promise<void> {
   const entry = await missingOk(Deno.lstat(path));
   if (!entry) return;
+  if (entry.isFile) {
+    throw new MoatError(
+      "insecure-directory",
+      `Cannot use directory "${path}": wanted a directory, found a file`,
+      { hint: SHARED_HINT },
+    );
+  }
   // Whoever owns a link decides where it leads.
   const found = entry.isSymlink && isForeign(entry)
     ? intrusion(entry, 0o700)
@@ -74,6 +102,32 @@ export async function checkPrivateDir(path: string): Promise<void> {
         ? SHARED_HINT
         : `chmod 700 "${path}"`,
     },
+  );
+}
+
+/**
+ * Checks that nobody but this user and root can change what is in a directory,
+ * which others may read. A link is none.
+ *
+ * @param path An absolute path.
+ * @throws {MoatError} `insecure-directory`.
+ */
+export async function checkWriters(path: string): Promise<void> {
+  const info = await missingOk(Deno.lstat(path));
+  if (!info) return;
+  const mode = (info.mode ?? 0) & 0o777;
+  const fault = !info.isDirectory
+    ? "wanted a directory, found something else"
+    : info.uid !== 0 && isForeign(info)
+    ? `owner is uid ${info.uid}, must be ${Deno.uid()} or 0`
+    : (mode & 0o022) !== 0
+    ? `mode is ${octal(mode)}, so that others can write there`
+    : undefined;
+  if (!fault) return;
+  throw new MoatError(
+    "insecure-directory",
+    `Cannot use directory "${path}": ${fault}`,
+    { hint: "give it to the user who runs moat, with mode 0755" },
   );
 }
 
@@ -97,7 +151,7 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const temp = tempPath(path);
   try {
-    await writeNew(temp, content, options.mode ?? 0o600);
+    await writeNew(temp, content, options);
     await Deno.rename(temp, path);
     await syncDirectory(dirname(path));
   } catch (error) {
@@ -114,14 +168,22 @@ function tempPath(path: string): string {
 async function writeNew(
   path: string,
   content: Uint8Array | string,
-  mode: number,
+  { mode = 0o600, owner }: WriteOptions,
 ) {
   const bytes = typeof content === "string"
     ? new TextEncoder().encode(content)
     : content;
-  using file = await Deno.open(path, { write: true, createNew: true, mode });
-  await writeAll(file, bytes);
-  await file.sync();
+  const file = await open(path, "wx", 0o600);
+  try {
+    // By descriptor: in a directory of others, a name may lead elsewhere by
+    // now. The mode last: a new owner may take bits away, and the umask would.
+    if (owner) await fchown(file, owner.uid, owner.gid);
+    if (mode !== 0o600) await fchmod(file, mode);
+    await writeAll({ write: (part) => write(file, part) }, bytes);
+    await fsync(file);
+  } finally {
+    await close(file);
+  }
 }
 
 /**

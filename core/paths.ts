@@ -7,12 +7,26 @@
 import { join } from "node:path";
 import { MoatError } from "./errors.ts";
 
+/** Where bindings and the files of their clients are. */
+export interface BindingPaths {
+  /** `NAME.json`. */
+  readonly bindings: string;
+  /** Environment files, `NAME`. */
+  readonly environments: string;
+  /** Token files, `NAME`, of clients that have no other files. */
+  readonly tokens: string;
+  /** Files of clients, `NAME/files`; only this user can enter `NAME`. */
+  readonly bound: string;
+}
+
 /** Directories and files of one moat home. All directories are 0700. */
 export interface Paths {
   /** moat's own topmost directories: what is below them is judged by them. */
   readonly roots: readonly string[];
   /** Encrypted grants, `NAME.grant`. */
   readonly grants: string;
+  /** Bindings that outlive runs, and their environment and token files. */
+  readonly bindings: BindingPaths;
   /** Where the key of the grants is, and its id. */
   readonly keyRecord: string;
   /** The key itself, when no OS keyring holds it. */
@@ -36,7 +50,8 @@ const MAX_SOCKET_PATH = 107;
  * Finds the directories of this user.
  *
  * `MOAT_HOME` puts everything in one directory; else the XDG directories, or
- * their defaults below the home directory.
+ * their defaults below the home directory; a service without a home uses its
+ * `RUNTIME_DIRECTORY`.
  *
  * @param env The process's environment.
  * @returns Absolute paths; nothing is created.
@@ -49,9 +64,37 @@ export function findPaths(env: Readonly<Record<string, string>>): Paths {
     if (!home.startsWith("/")) throw relative("MOAT_HOME", home);
     return layOut(home, home);
   }
+  const service = serviceDirectory(env);
+  if (service) return layOut(service, service);
   const data = xdg(env, "XDG_DATA_HOME", ".local/share");
   const state = xdg(env, "XDG_STATE_HOME", ".local/state");
   return layOut(data, state);
+}
+
+/**
+ * The layout of a directory of bindings; needroleshere has the same.
+ *
+ * @param directory An absolute path.
+ * @returns The paths; nothing is created.
+ */
+export function bindingPaths(directory: string): BindingPaths {
+  return {
+    bindings: join(directory, "bindings"),
+    environments: join(directory, "env"),
+    tokens: join(directory, "tokens"),
+    bound: join(directory, "bound"),
+  };
+}
+
+/** A service of systemd without a home keeps its state beside its sockets. */
+function serviceDirectory(
+  env: Readonly<Record<string, string>>,
+): string | undefined {
+  if (!["", "/"].includes(env["HOME"] ?? "")) return undefined;
+  const [directory] = (env["RUNTIME_DIRECTORY"] ?? "").split(":");
+  if (!directory?.startsWith("/")) return undefined;
+  // Commands of root and the service itself share the directory, not this.
+  return join(directory, `moat-${Deno.uid() ?? 0}`);
 }
 
 function xdg(
@@ -92,6 +135,7 @@ function layOut(data: string, state: string): Paths {
   return {
     roots: [data, state],
     grants: join(data, "grants"),
+    bindings: bindingPaths(data),
     keyRecord: join(data, "key.json"),
     keyFile: join(data, "key"),
     runs: join(state, "runs"),
@@ -113,7 +157,7 @@ export function checkSocketPath(path: string): void {
   if (length <= MAX_SOCKET_PATH) return;
   throw new MoatError(
     "path-too-long",
-    `Cannot bind the control socket "${path}": wanted at most ${MAX_SOCKET_PATH} bytes, found ${length}`,
+    `Cannot bind the socket "${path}": wanted at most ${MAX_SOCKET_PATH} bytes, found ${length}`,
     { hint: "set MOAT_HOME to a shorter path" },
   );
 }

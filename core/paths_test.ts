@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
-import { checkSocketPath, findPaths } from "./paths.ts";
+import {
+  bindingPaths,
+  checkSocketPath,
+  findPaths,
+  type Paths,
+} from "./paths.ts";
 
 const HOME = { HOME: "/home/ana" };
+
+/** All paths, those of bindings too. */
+function flatten({ bindings, ...paths }: Omit<Paths, "roots">): string[] {
+  return [...Object.values(paths), ...Object.values(bindings)];
+}
 
 Deno.test("findPaths() puts everything below MOAT_HOME", () => {
   const { roots, ...paths } = findPaths({
@@ -9,15 +19,14 @@ Deno.test("findPaths() puts everything below MOAT_HOME", () => {
     MOAT_HOME: "/m",
     XDG_DATA_HOME: "/x",
   });
-  const outside = Object.values(paths).filter((path) =>
-    !path.startsWith("/m/")
-  );
+  const outside = flatten(paths).filter((path) => !path.startsWith("/m/"));
   assert.deepEqual([roots, outside], [["/m", "/m"], []]);
 });
 
 Deno.test("findPaths() gives every file a path of its own", () => {
-  const paths = Object.values(findPaths({ MOAT_HOME: "/m" }));
-  assert.equal(new Set(paths).size, paths.length);
+  const { roots: _, ...paths } = findPaths({ MOAT_HOME: "/m" });
+  const all = flatten(paths);
+  assert.equal(new Set(all).size, all.length);
 });
 
 const CASES: {
@@ -64,6 +73,27 @@ const CASES: {
     env: { MOAT_HOME: "/m" },
     grants: "/m/grants",
   },
+  {
+    name: "takes RUNTIME_DIRECTORY for a service without a home",
+    env: { RUNTIME_DIRECTORY: "/run/moat" },
+    grants: `/run/moat/moat-${Deno.uid()}/grants`,
+    audit: `/run/moat/moat-${Deno.uid()}/audit.jsonl`,
+  },
+  {
+    name: "takes the first of several in RUNTIME_DIRECTORY",
+    env: { HOME: "/", RUNTIME_DIRECTORY: "/run/one:/run/two" },
+    grants: `/run/one/moat-${Deno.uid()}/grants`,
+  },
+  {
+    name: "prefers MOAT_HOME to RUNTIME_DIRECTORY",
+    env: { MOAT_HOME: "/m", RUNTIME_DIRECTORY: "/run/moat" },
+    grants: "/m/grants",
+  },
+  {
+    name: "prefers a home to RUNTIME_DIRECTORY",
+    env: { ...HOME, RUNTIME_DIRECTORY: "/run/moat" },
+    grants: "/home/ana/.local/share/moat/grants",
+  },
 ];
 for (const { name, env, ...wanted } of CASES) {
   Deno.test(`findPaths() ${name}`, () => {
@@ -80,12 +110,22 @@ const REFUSED: [name: string, env: Record<string, string>, message: RegExp][] =
     ["no home at all", {}, /neither MOAT_HOME nor HOME is set/],
     ["a relative MOAT_HOME", { ...HOME, MOAT_HOME: "m" }, /MOAT_HOME="m"/],
     ["a relative HOME", { HOME: "ana" }, /HOME="ana"/],
+    [
+      "a relative RUNTIME_DIRECTORY",
+      { RUNTIME_DIRECTORY: "run" },
+      /neither MOAT_HOME nor HOME is set/,
+    ],
   ];
 for (const [name, env, message] of REFUSED) {
   Deno.test(`findPaths() refuses ${name}`, () => {
     assert.throws(() => findPaths(env), { code: "no-home", message });
   });
 }
+
+Deno.test("bindingPaths() lays a directory out as needroleshere does", () => {
+  const { bindings, environments } = bindingPaths("/d");
+  assert.deepEqual([bindings, environments], ["/d/bindings", "/d/env"]);
+});
 
 Deno.test("checkSocketPath() accepts 107 bytes", () => {
   checkSocketPath("/" + "a".repeat(106));

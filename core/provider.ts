@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { Binding } from "./binding.ts";
+import type { Access, Binding } from "./binding.ts";
+import type { BindingFormat, NewBinding } from "./binding_store.ts";
 import { MoatError } from "./errors.ts";
 import type { Grant, JsonObject } from "./grant.ts";
 import type { Platform } from "./platform.ts";
@@ -45,14 +46,73 @@ export interface GrantRequest {
   readonly ask?: (question: string) => Promise<Secret>;
 }
 
-/** Where a bound client finds us and its files. */
+/** Where a bound client finds us, its token and its files. */
 export interface Container {
+  /** How it asks: the name of one of {@link Provider.modes}. */
+  readonly mode: string;
   /** Our base URL as the client sees it, such as `http://moat-proxy:19080`. */
   readonly endpointUrl: string;
-  /** Where the files are mounted, such as `/moat`. */
-  readonly directory: string;
-  /** The file that holds the client's token, such as `/moat/token`. */
-  readonly tokenFile: string;
+  /** Where the files are mounted, such as `/moat`; absent if there are none. */
+  readonly directory?: string;
+  /** The file that holds `Bearer TOKEN`, such as `/moat/token`; absent if the environment holds it. */
+  readonly tokenFile?: string;
+  /** The token, unless it is in {@link Container.tokenFile}. */
+  readonly token?: Secret;
+}
+
+/** A way in which clients ask for a grant's credential. */
+export interface Mode {
+  /** Such as `process`. */
+  readonly name: string;
+  /** One line for help. */
+  readonly summary: string;
+  /** Where the client sends its token. */
+  readonly access: Access;
+  /** Whether the client reads its files, wherever they are. */
+  readonly needsFiles: boolean;
+  /**
+   * Where clients of this mode accept us: anywhere, on their own loopback, or
+   * at one address alone.
+   */
+  readonly reach: "any" | "loopback" | {
+    /** The address. */
+    readonly hostname: string;
+    /** The port. */
+    readonly port: number;
+  };
+}
+
+/** A base URL that a person gave, checked. */
+export interface CheckedUrl {
+  /** Without a path, such as `http://127.0.0.1:7224`. */
+  readonly url: string;
+  /** Sentences about what its clients may not like. */
+  readonly warnings: readonly string[];
+}
+
+/** Bindings in the form of another program, which moat reads and writes as that one does. */
+export interface ForeignBindings {
+  /** Flags of `moat bind` that make such a binding. */
+  readonly bindFlags: readonly Flag[];
+  /** Flags of `moat serve`. */
+  readonly serveFlags: readonly Flag[];
+  /** The paths that `moat serve` has. */
+  readonly paths: readonly string[];
+  /** Whether these flags ask for one. */
+  asks(flags: FlagValues): boolean;
+  /**
+   * Reads the flags of `moat bind` and, unless `validate` is false, tries the
+   * grant that they make.
+   *
+   * @throws {MoatError} `usage`, or the provider's own.
+   */
+  readBinding(
+    name: string,
+    flags: FlagValues,
+    validate: boolean,
+  ): Promise<NewBinding>;
+  /** How its files are written, with the settings of `moat serve`. */
+  format(flags: FlagValues): BindingFormat;
 }
 
 /** A file for a bound client; the caller writes it. */
@@ -62,7 +122,7 @@ export interface MountedFile {
   /** 0o444, or 0o555 for a program. */
   readonly mode: 0o444 | 0o555;
   /** The whole file. */
-  readonly content: string;
+  readonly content: string | Uint8Array;
 }
 
 /** A header that the intercepting proxy puts on requests to one host. */
@@ -211,8 +271,8 @@ export interface ProxyAccess {
    * `grant-changed` if it was granted anew; then nothing is stored.
    */
   update(grant: Grant): Promise<void>;
-  /** Finds a live binding by name. */
-  binding(name: string): Binding | undefined;
+  /** Finds a binding that counts by name, a run's or a stored one. */
+  binding(name: string): Promise<Binding | undefined>;
 }
 
 /**
@@ -249,7 +309,7 @@ export interface Provider {
   grant(request: GrantRequest): Promise<Grant>;
   /** Declares injections. Pure. */
   configureProxy(proxy: InjectionRegistrar, grant: Grant): void;
-  /** The environment of a bound client. Pure. */
+  /** The environment of a bound client, in the container's mode. Pure. */
   containerEnv(grant: Grant, container: Container): Record<string, string>;
   /** The files of a bound client. Pure. */
   containerMounts(grant: Grant, container: Container): readonly MountedFile[];
@@ -266,6 +326,16 @@ export interface Provider {
   forget?(grantName: string): void;
   /** Prepares the first answer of a grant, so that no client waits for it; without a binding, what all bindings share. */
   prefetch?(grant: Grant, binding?: Binding): Promise<void>;
+  /** How clients can ask; the first is the default. Absent: there is nothing to choose. */
+  readonly modes?: readonly Mode[];
+  /**
+   * Checks a base URL that a person gave for clients of one mode.
+   *
+   * @throws {MoatError} `usage` for one that no client accepts.
+   */
+  checkUrl?(url: string, mode: Mode): CheckedUrl;
+  /** Bindings of the program that this provider takes the place of. */
+  readonly foreignBindings?: ForeignBindings;
   /** Flags with which a binding narrows a grant. */
   readonly bindingFlags?: readonly Flag[];
   /**

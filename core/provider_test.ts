@@ -102,6 +102,7 @@ Deno.test("a header-injecting provider shows a container no credential", async (
   const flags = { token: "canary" };
   const grant = await provider.grant({ name: "two", flags, validate: false });
   const container = {
+    mode: "",
     endpointUrl: "http://moat-proxy:19080",
     directory: "/moat",
     tokenFile: "/moat/token",

@@ -4,6 +4,12 @@
  * @module
  */
 
+/** Where the proxy listens unless told otherwise. */
+export const DEFAULT_LISTEN = "127.0.0.1:19080";
+
+/** Where a container sees the files of its binding. */
+export const CONTAINER_DIRECTORY = "/moat";
+
 /** The name under which containers know the host's gateway. */
 export const PROXY_NAME = "moat-proxy";
 

@@ -11,6 +11,9 @@ import type { AskEngine } from "./reach.ts";
 /** An engine that does not answer by then is not running. */
 const TIMEOUT_MS = 10_000;
 
+/** An image may be large, and the network slow. */
+const PULL_TIMEOUT_MS = 30 * 60_000;
+
 /**
  * Makes a function that runs commands of the engine that the user named, with
  * the same global options.
@@ -29,7 +32,7 @@ export function askEngine(run: EngineRun): AskEngine {
     const reason = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
     throw new MoatError(
       "engine-failed",
-      `Cannot ask ${run.engine} about its networks: ${
+      `Cannot ask ${run.engine} for ${args.slice(0, 2).join(" ")}: ${
         reason || `exit ${code}`
       }`,
       {
@@ -51,7 +54,9 @@ async function execute(
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(
+        args.includes("pull") ? PULL_TIMEOUT_MS : TIMEOUT_MS,
+      ),
     }).output();
   } catch (cause) {
     throw new MoatError(

@@ -30,7 +30,7 @@ Deno.test("askEngine() gives each argument as one word", async () => {
 Deno.test("askEngine() quotes the last line of a failure", async () => {
   await assert.rejects(ask("echo first >&2; echo last >&2; exit 3"), {
     code: "engine-failed",
-    message: "Cannot ask docker about its networks: last",
+    message: "Cannot ask docker for info: last",
   });
 });
 
@@ -42,7 +42,7 @@ Deno.test("askEngine() hints at the command with the user's own options", async 
 
 Deno.test("askEngine() tells the status of a silent failure", async () => {
   await assert.rejects(ask("exit 3"), {
-    message: "Cannot ask docker about its networks: exit 3",
+    message: "Cannot ask docker for info: exit 3",
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * The flags of `moat run` with which a run narrows its grants: each provider
+ * The flags with which a run or binding narrows its grants: each provider
  * declares and reads its own.
  *
  * @module
@@ -10,9 +10,6 @@ import type { Arguments } from "$core/cli/command.ts";
 import { usageError } from "$core/errors.ts";
 import { type Json, parseGrantName } from "$core/grant.ts";
 import type { Provider, ProviderRegistry } from "$core/provider.ts";
-
-/** The command's own flag. */
-const OWN_FLAGS = ["grant"];
 
 /**
  * Reads the flags of the grants' providers.
@@ -31,8 +28,7 @@ export async function readBindingSettings(
   const names = grants.map((grant) => parseGrantName(grant).provider);
   // A provider that is not there is told of with its grant.
   const providers = registry.all.filter(({ name }) => names.includes(name));
-  const given = Object.keys(flags).filter((name) => !OWN_FLAGS.includes(name));
-  for (const name of given) checkTaken(name, providers, registry);
+  for (const name of Object.keys(flags)) checkTaken(name, providers, registry);
   const settings: Record<string, Json> = {};
   for (const provider of providers) {
     const own = Object.fromEntries(
@@ -46,8 +42,7 @@ export async function readBindingSettings(
 }
 
 function hasFlag({ bindingFlags = [] }: Provider, name: string): boolean {
-  return !OWN_FLAGS.includes(name) &&
-    bindingFlags.some((flag) => flag.name === name);
+  return bindingFlags.some((flag) => flag.name === name);
 }
 
 function checkTaken(
@@ -57,8 +52,10 @@ function checkTaken(
 ): void {
   if (providers.some((provider) => hasFlag(provider, name))) return;
   const takers = registry.all.filter((provider) => hasFlag(provider, name));
+  // It is the command's own.
+  if (takers.length === 0) return;
   throw usageError(
-    `Cannot use --${name}: none of the run's grants takes it`,
+    `Cannot use --${name}: none of the grants takes it`,
     `it is for grants of ${takers.map((taker) => taker.name).join(", ")}`,
   );
 }

@@ -22,7 +22,7 @@ function provider(name: string, flags: readonly string[]): Provider {
 }
 
 const REGISTRY = createRegistry([
-  provider("alpha", ["duration", "shared", "grant"]),
+  provider("alpha", ["duration", "shared"]),
   provider("beta", ["colour", "shared"]),
   headerProvider({ name: "plain" }),
 ]);
@@ -64,9 +64,9 @@ const READ: {
     },
   },
   {
-    name: "the command's own flag for itself",
+    name: "no flag that is the command's own",
     grants: ["alpha"],
-    flags: { grant: ["alpha"] },
+    flags: { mode: "x", url: "http://127.0.0.1:1", "token-file": true },
     to: undefined,
   },
   {
@@ -89,7 +89,7 @@ Deno.test("readBindingSettings() refuses a flag that no grant takes", async () =
   const flags = { grant: ["alpha"], colour: "red" };
   await assert.rejects(readBindingSettings(REGISTRY, ["alpha"], { flags }), {
     code: "usage",
-    message: "Cannot use --colour: none of the run's grants takes it",
+    message: "Cannot use --colour: none of the grants takes it",
     hint: "it is for grants of beta",
   });
 });

@@ -4,101 +4,143 @@
  * @module
  */
 
-import { type Binding, digestToken, equalDigests } from "$core/binding.ts";
-import { MoatError } from "$core/errors.ts";
-import type { EndpointHandler, EndpointRegistrar } from "$core/provider.ts";
+import {
+  type Access,
+  type Binding,
+  equalDigests,
+  readToken,
+  type ShownToken,
+  TOKEN_PREFIX,
+} from "$core/binding.ts";
+import type { Answer, EndpointHandler } from "$core/provider.ts";
+
+/** Who may use a binding, and where. */
+export interface Entry {
+  /** What its token permits. */
+  readonly binding: Binding;
+  /** See `digestToken`. */
+  readonly tokenDigest: string;
+  /** Where its client sends the token; elsewhere it does not count. */
+  readonly access: Access;
+  /**
+   * Whether its token counts at an address of this host, in plain spelling, or
+   * at a unix socket's path. A token that someone took elsewhere is worth
+   * nothing there.
+   */
+  readonly admits: (localHostname: string) => boolean;
+  /** Whether it is still what is stored. Default: it is not stored. */
+  readonly isCurrent?: () => boolean;
+}
+
+/** What a binding's client is served. */
+export interface Served {
+  /** What answers, by path. */
+  readonly routes: ReadonlyMap<string, EndpointHandler>;
+  /** The answer at all other paths. */
+  readonly otherwise: Answer;
+}
 
 /** A binding that clients can use, with the endpoints of its grants. */
 export class LiveBinding {
-  /** What its token permits. */
-  readonly binding: Binding;
-  /** What answers, by path. */
-  readonly routes: ReadonlyMap<string, EndpointHandler>;
-  /**
-   * Whether its token counts at an address of this host, in plain spelling. A
-   * token that someone took elsewhere is worth nothing there.
-   */
-  readonly admits: (localHostname: string) => boolean;
-  /** False once it was removed or replaced: remembered requests must not pass. */
-  isLive = true;
+  /** Who may use it, and where. */
+  readonly entry: Entry;
+  /** What they are served. */
+  readonly served: Served;
+  #isRemoved = false;
 
   /** Makes a live binding. */
-  constructor(
-    binding: Binding,
-    routes: ReadonlyMap<string, EndpointHandler>,
-    admits: (localHostname: string) => boolean,
-  ) {
-    this.binding = binding;
-    this.routes = routes;
-    this.admits = admits;
+  constructor(entry: Entry, served: Served) {
+    this.entry = entry;
+    this.served = served;
+  }
+
+  /** Its permission. */
+  get binding(): Binding {
+    return this.entry.binding;
+  }
+
+  /** False once it was removed or replaced: remembered requests must not pass. */
+  get isLive(): boolean {
+    return !this.#isRemoved && (this.entry.isCurrent?.() ?? true);
+  }
+
+  /** Ends it, also for requests under way. */
+  end(): void {
+    this.#isRemoved = true;
   }
 }
 
+/** Compared with, so that a name that is not known takes as long. */
+const NO_DIGEST = "-".repeat(64);
+
 /** All live bindings of a proxy. */
 export class BindingTable {
-  readonly #byDigest = new Map<string, LiveBinding>();
+  readonly #byName = new Map<string, readonly LiveBinding[]>();
+  readonly #prefix: string;
+  /** Makes a stored binding live. */
+  load: ((name: string) => Promise<void>) | undefined;
 
-  /** Adds a binding, or replaces the one with the same token. */
-  set(live: LiveBinding): void {
-    const { tokenDigest } = live.binding;
-    const old = this.#byDigest.get(tokenDigest);
-    if (old) old.isLive = false;
-    this.#byDigest.set(tokenDigest, live);
+  /** Makes an empty table of tokens that begin with `prefix`. */
+  constructor(prefix: string = TOKEN_PREFIX) {
+    this.#prefix = prefix;
+  }
+
+  /** The names of all live bindings. */
+  get names(): readonly string[] {
+    return [...this.#byName.keys()];
+  }
+
+  /** Enters a binding in all its forms: two while its token is changed. */
+  set(name: string, forms: readonly LiveBinding[]): void {
+    this.remove(name);
+    this.#byName.set(name, forms);
   }
 
   /**
    * Removes a binding: its token stops at once, also on open connections.
    *
-   * @returns What was removed.
+   * @returns Whether there was one.
    */
-  remove(binding: Binding): LiveBinding | undefined {
-    const live = this.#byDigest.get(binding.tokenDigest);
-    if (!live) return undefined;
-    live.isLive = false;
-    this.#byDigest.delete(binding.tokenDigest);
-    return live;
+  remove(name: string): boolean {
+    this.#byName.get(name)?.forEach((live) => live.end());
+    return this.#byName.delete(name);
+  }
+
+  /** Gives a live binding without asking for its token. */
+  get(name: string): Binding | undefined {
+    return this.#byName.get(name)?.find((live) => live.isLive)?.binding;
   }
 
   /**
    * Finds the binding of a token.
    *
    * @param token What the client sent.
-   * @returns The binding, or undefined for a token that is not known.
+   * @returns The binding, or undefined for a token that does not count; at
+   * once unless the binding has to be loaded.
    */
-  find(token: string): LiveBinding | undefined {
-    const digest = digestToken(token);
-    const live = this.#byDigest.get(digest);
-    if (!live || !equalDigests(live.binding.tokenDigest, digest)) return;
-    return live;
+  find(
+    token: string,
+  ): LiveBinding | undefined | Promise<LiveBinding | undefined> {
+    const shown = readToken(token, this.#prefix);
+    if (!shown) return undefined;
+    const forms = this.#byName.get(shown.name) ?? [];
+    if (forms.some((live) => live.isLive) || !this.load) {
+      return match(shown, forms);
+    }
+    return this.load(shown.name).then(() =>
+      match(shown, this.#byName.get(shown.name) ?? [])
+    );
   }
 }
 
-/**
- * Collects the endpoints that a provider registers for one grant of a binding.
- *
- * @param binding The binding.
- * @param taken Routes of the binding's other grants, which must differ.
- * @returns The registrar to pass on, and the routes that it collects.
- */
-export function collectRoutes(
-  binding: Binding,
-  taken: ReadonlyMap<string, EndpointHandler> = new Map(),
-): { endpoints: EndpointRegistrar; routes: Map<string, EndpointHandler> } {
-  const routes = new Map<string, EndpointHandler>();
-  const endpoints = {
-    binding,
-    get(path: string, handler: EndpointHandler) {
-      if (taken.has(path) || routes.has(path)) {
-        throw new MoatError(
-          "endpoint-conflict",
-          `Cannot bind ${
-            binding.grants.join(" and ")
-          } together: wanted one grant of each provider`,
-          { hint: "use one run for each of them" },
-        );
-      }
-      routes.set(path, handler);
-    },
-  };
-  return { endpoints, routes };
+/** All are compared, so that the time does not tell which one it is. */
+function match(
+  { digest }: ShownToken,
+  forms: readonly LiveBinding[],
+): LiveBinding | undefined {
+  const digests = forms.map(({ entry }) => entry.tokenDigest);
+  const equal = (digests.length > 0 ? digests : [NO_DIGEST])
+    .map((known) => equalDigests(known, digest));
+  const live = forms[equal.indexOf(true)];
+  return live?.isLive ? live : undefined;
 }

@@ -1,73 +1,216 @@
 import assert from "node:assert/strict";
 import { type Binding, digestToken } from "$core/binding.ts";
 import { Answer } from "$core/provider.ts";
-import { BindingTable, collectRoutes, LiveBinding } from "./bindings.ts";
+import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
+import { NOT_FOUND } from "./answers.ts";
 
-function binding(token: string, grants = ["a", "b"]): Binding {
-  return { name: `of ${token}`, grants, tokenDigest: digestToken(token) };
+/** A token of a binding, one of each letter. */
+function tokenOf(name: string, letter = "A"): string {
+  return `moat.${name}.${letter.repeat(42)}A`;
 }
 
-function live(token: string): LiveBinding {
-  return new LiveBinding(binding(token), new Map(), () => true);
+/** A live form of a binding, for the token of a letter. */
+function live(
+  name: string,
+  letter = "A",
+  more: Partial<Entry> = {},
+): LiveBinding {
+  const binding: Binding = { name, grants: ["a"] };
+  return new LiveBinding({
+    binding,
+    tokenDigest: digestToken(tokenOf(name, letter)),
+    access: "header",
+    admits: () => true,
+    ...more,
+  }, { routes: new Map(), otherwise: NOT_FOUND });
 }
 
-Deno.test("find() knows a binding by its token alone", () => {
+Deno.test("find() knows a binding by its token", () => {
   const table = new BindingTable();
-  const [one, two] = [live("one"), live("two")];
-  table.set(one);
-  table.set(two);
-  const found = ["one", "two", "three", "", digestToken("one")].map((token) =>
-    table.find(token)
+  const [one, two] = [live("one", "A"), live("two", "B")];
+  table.set("one", [one]);
+  table.set("two", [two]);
+  assert.deepEqual(
+    [table.find(tokenOf("one", "A")), table.find(tokenOf("two", "B"))],
+    [one, two],
   );
-  assert.deepEqual(found, [one, two, undefined, undefined, undefined]);
 });
 
-Deno.test("set() replaces the binding of the same token", () => {
+const UNKNOWN: Record<string, string> = {
+  "no token": "",
+  "a name alone": "one",
+  "a binding that there is not": tokenOf("three"),
+  "another secret": tokenOf("one", "B"),
+  "another binding's secret": tokenOf("two", "A"),
+  "a digest": digestToken(tokenOf("one")),
+  "a digest as secret": `moat.one.${digestToken(tokenOf("one"))}`,
+  "another prefix": tokenOf("one").replace("moat", "needroleshere"),
+  "a method of objects": tokenOf("constructor"),
+  "__proto__": tokenOf("__proto__"),
+};
+for (const [name, token] of Object.entries(UNKNOWN)) {
+  Deno.test(`find() finds nothing for ${name}`, () => {
+    const table = new BindingTable();
+    table.set("one", [live("one", "A")]);
+    table.set("two", [live("two", "C")]);
+    assert.equal(table.find(token), undefined);
+  });
+}
+
+Deno.test("find() knows the prefix of its table only", () => {
+  const table = new BindingTable("needroleshere");
+  const one = live("one");
+  table.set("one", [one]);
+  const foreign = tokenOf("one").replace("moat", "needroleshere");
+  assert.deepEqual(
+    [table.find(foreign), table.find(tokenOf("one"))],
+    [one, undefined],
+  );
+});
+
+Deno.test("find() knows both tokens while one takes the other's place", () => {
+  const table = new BindingTable();
+  const forms = [live("one", "A"), live("one", "B")];
+  table.set("one", forms);
+  assert.deepEqual(
+    ["A", "B", "C"].map((letter) => table.find(tokenOf("one", letter))),
+    [...forms, undefined],
+  );
+});
+
+Deno.test("set() takes the place of the binding of that name", () => {
   const table = new BindingTable();
   const [old, next] = [live("one"), live("one")];
-  table.set(old);
-  table.set(next);
-  assert.deepEqual([table.find("one") === next, old.isLive, next.isLive], [
-    true,
-    false,
-    true,
-  ]);
+  table.set("one", [old]);
+  table.set("one", [next]);
+  assert.deepEqual(
+    [table.find(tokenOf("one")) === next, old.isLive, next.isLive],
+    [true, false, true],
+  );
 });
 
-Deno.test("remove() ends a binding, also for who remembers it", () => {
+Deno.test("set() ends the old token", () => {
   const table = new BindingTable();
-  const one = live("one");
-  table.set(one);
-  table.remove(binding("one"));
-  assert.deepEqual([table.find("one"), one.isLive], [undefined, false]);
+  table.set("one", [live("one", "A")]);
+  table.set("one", [live("one", "B")]);
+  assert.equal(table.find(tokenOf("one", "A")), undefined);
+});
+
+Deno.test("remove() ends a binding in all its forms, also for who remembers it", () => {
+  const table = new BindingTable();
+  const forms = [live("one", "A"), live("one", "B")];
+  table.set("one", forms);
+  assert.equal(table.remove("one"), true);
+  assert.deepEqual(
+    [
+      table.find(tokenOf("one", "A")),
+      table.get("one"),
+      ...forms.map(({ isLive }) => isLive),
+    ],
+    [undefined, undefined, false, false],
+  );
 });
 
 Deno.test("remove() leaves other bindings alone, and takes an unknown one", () => {
   const table = new BindingTable();
   const one = live("one");
-  table.set(one);
-  table.remove(binding("two"));
-  assert.deepEqual([table.find("one") === one, one.isLive], [true, true]);
+  table.set("one", [one]);
+  assert.equal(table.remove("two"), false);
+  assert.deepEqual([table.find(tokenOf("one")), one.isLive], [one, true]);
 });
 
-const handler = () => new Answer(200, "");
-
-Deno.test("collectRoutes() collects what is registered", () => {
-  const own = binding("one");
-  const { endpoints, routes } = collectRoutes(own);
-  endpoints.get("/a", handler);
-  endpoints.get("/b", handler);
-  assert.deepEqual([endpoints.binding, [...routes]], [own, [
-    ["/a", handler],
-    ["/b", handler],
-  ]]);
+Deno.test("get() finds a binding by its name", () => {
+  const table = new BindingTable();
+  const one = live("one");
+  table.set("one", [one]);
+  assert.deepEqual(
+    [table.get("one"), table.get("two"), table.names],
+    [one.binding, undefined, ["one"]],
+  );
 });
 
-Deno.test("collectRoutes() refuses two handlers for one path", () => {
-  const { endpoints } = collectRoutes(binding("one"));
-  endpoints.get("/a", handler);
-  assert.throws(() => endpoints.get("/a", handler), {
-    code: "endpoint-conflict",
-    message: "Cannot bind a and b together: wanted one grant of each provider",
-  });
+/** A table that loads what a map says, and counts it. */
+function loading(stored: Record<string, readonly LiveBinding[]>) {
+  const table = new BindingTable();
+  const loaded: string[] = [];
+  table.load = async (name) => {
+    loaded.push(name);
+    await Promise.resolve();
+    const forms = stored[name];
+    if (forms) table.set(name, forms);
+  };
+  return { table, loaded };
+}
+
+Deno.test("find() loads a binding that is not there yet", async () => {
+  const one = live("one");
+  const { table, loaded } = loading({ one: [one] });
+  assert.deepEqual([await table.find(tokenOf("one")), loaded], [one, ["one"]]);
+});
+
+Deno.test("find() loads a binding once", async () => {
+  const one = live("one");
+  const { table, loaded } = loading({ one: [one] });
+  await table.find(tokenOf("one"));
+  assert.deepEqual([table.find(tokenOf("one")), loaded], [one, ["one"]]);
+});
+
+Deno.test("find() answers at once for a wrong secret of one that is there", async () => {
+  const { table, loaded } = loading({ one: [live("one")] });
+  await table.find(tokenOf("one"));
+  assert.deepEqual(
+    [table.find(tokenOf("one", "B")), loaded],
+    [undefined, ["one"]],
+  );
+});
+
+Deno.test("find() checks the secret of a binding that it has loaded", async () => {
+  const { table } = loading({ one: [live("one", "B")] });
+  assert.equal(await table.find(tokenOf("one", "A")), undefined);
+});
+
+Deno.test("find() loads nothing for what is no token", () => {
+  const { table, loaded } = loading({});
+  for (const text of ["", "one", "moat.one.short", "Basic x"]) {
+    assert.equal(table.find(text), undefined);
+  }
+  assert.deepEqual(loaded, []);
+});
+
+Deno.test("find() finds nothing where there is nothing to load", async () => {
+  const { table } = loading({});
+  assert.equal(await table.find(tokenOf("one")), undefined);
+});
+
+Deno.test("find() loads a binding anew that is not what is stored any more", async () => {
+  let isCurrent = true;
+  const old = live("one", "A", { isCurrent: () => isCurrent });
+  const next = live("one", "B");
+  const { table } = loading({ one: [next] });
+  table.set("one", [old]);
+  assert.equal(table.find(tokenOf("one", "A")), old);
+  isCurrent = false;
+  const found = [
+    await table.find(tokenOf("one", "A")),
+    await table.find(tokenOf("one", "B")),
+  ];
+  assert.deepEqual([...found, old.isLive], [undefined, next, false]);
+});
+
+Deno.test("find() serves no form that is not what is stored any more", () => {
+  const table = new BindingTable();
+  table.set("one", [live("one", "A", { isCurrent: () => false })]);
+  assert.deepEqual(
+    [table.find(tokenOf("one", "A")), table.get("one")],
+    [undefined, undefined],
+  );
+});
+
+Deno.test("a live binding gives its permission and what it is served", () => {
+  const served = {
+    routes: new Map([["/a", () => new Answer(200, "")]]),
+    otherwise: NOT_FOUND,
+  };
+  const one = new LiveBinding(live("one").entry, served);
+  assert.deepEqual([one.binding, one.served], [live("one").binding, served]);
 });

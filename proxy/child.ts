@@ -5,6 +5,7 @@
  */
 
 import type { Output } from "$core/cli/output.ts";
+import { LISTEN_VARIABLES } from "./inherited.ts";
 
 /** Not found and not executable, as env(1) and POSIX shells report them. */
 const NOT_FOUND = 127;
@@ -22,6 +23,41 @@ const FORWARDED: readonly Deno.Signal[] = [
   "SIGUSR2",
 ];
 const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT"];
+
+/**
+ * The environment of the client of a binding that is a program of this host.
+ *
+ * @param env Our own.
+ * @param ours What the binding gives, and what would override it.
+ * @returns Its whole environment.
+ */
+export function environmentOfClient(
+  env: Readonly<Record<string, string>>,
+  ours: {
+    readonly env: Readonly<Record<string, string>>;
+    readonly conflictingEnv: readonly string[];
+  },
+): Record<string, string> {
+  const kept = Object.entries(env).filter(([name]) =>
+    !ours.conflictingEnv.includes(name) && name !== "MOAT_SOURCE"
+  );
+  return { ...Object.fromEntries(kept), ...ours.env };
+}
+
+/**
+ * The environment of a program that we start: sockets that were given to us
+ * are not for it.
+ *
+ * @param env Our own, or one made of it.
+ * @returns The same without them.
+ */
+export function environmentOfChild(
+  env: Readonly<Record<string, string>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !LISTEN_VARIABLES.includes(name)),
+  );
+}
 
 /**
  * Runs a command to its end on our own terminal.
@@ -43,7 +79,7 @@ export async function runChild(
   try {
     child = new Deno.Command(program, {
       args,
-      env,
+      env: environmentOfChild(env),
       clearEnv: true,
       stdin: "inherit",
       stdout: "inherit",

@@ -25,6 +25,12 @@ import type { RunOwner, Runs } from "./runs.ts";
 /** It came out of JSON.parse, so it is JSON. */
 const JsonSchema = v.custom<Json>(() => true);
 
+const PortSchema = v.pipe(
+  v.number(),
+  v.integer(),
+  v.minValue(1),
+  v.maxValue(65_535),
+);
 const RunOpenSchema = v.strictObject({
   run: v.pipe(v.string(), v.regex(RUN_NAME)),
   grants: v.pipe(v.array(v.string()), v.minLength(1)),
@@ -40,10 +46,21 @@ const RunOpenSchema = v.strictObject({
       by: v.literal("gateway"),
       address: v.pipe(v.string(), v.ip()),
       port: v.exactOptional(
-        v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
+        PortSchema,
       ),
     }),
+    v.strictObject({
+      by: v.literal("address"),
+      address: v.pipe(v.string(), v.ip()),
+      port: PortSchema,
+    }),
+    v.strictObject({
+      by: v.literal("socket"),
+      path: v.pipe(v.string(), v.startsWith("/")),
+      port: PortSchema,
+    }),
   ]),
+  mode: v.exactOptional(v.string()),
   settings: v.exactOptional(v.record(v.string(), JsonSchema)),
   subject: v.exactOptional(v.strictObject({
     run: v.exactOptional(v.string()),
@@ -53,7 +70,7 @@ const RunOpenSchema = v.strictObject({
   })),
 });
 const RunCloseSchema = v.strictObject({ run: v.string() });
-const GrantChangedSchema = v.strictObject({ name: v.string() });
+const ChangedSchema = v.strictObject({ name: v.string() });
 const ProviderSchema = v.strictObject({
   provider: v.string(),
   method: v.string(),
@@ -75,6 +92,8 @@ export interface ControlTarget {
   status(): ProxyStatus;
   /** Returns warnings for the person who changed it. */
   grantChanged(name: string): Promise<readonly string[]>;
+  /** Makes a binding that was stored or removed count. */
+  bindingChanged(name: string): Promise<void>;
   /** Calls a provider's own method; its result is never logged. */
   callProvider(
     provider: string,
@@ -244,9 +263,13 @@ function call(
     },
     "grant-changed": async () => ({
       warnings: await target.grantChanged(
-        v.parse(GrantChangedSchema, params).name,
+        v.parse(ChangedSchema, params).name,
       ),
     }),
+    "binding-changed": async () => {
+      await target.bindingChanged(v.parse(ChangedSchema, params).name);
+      return {};
+    },
     provider: () => {
       const call = v.parse(ProviderSchema, params);
       return target.callProvider(call.provider, call.method, call.params);

@@ -15,6 +15,7 @@ import {
   type TempHome,
   tempHome,
 } from "../tests/support/temp_home.ts";
+import { Binder } from "./binder.ts";
 import { BindingTable } from "./bindings.ts";
 import { type ControlServer, serveControl } from "./control.ts";
 import { Runs } from "./runs.ts";
@@ -24,15 +25,17 @@ const STATUS = {
   version: "1",
   listeners: ["http://x:1"],
   runs: [],
+  bindings: ["web"],
   expiries: [
     { grant: "a", what: "b", expiresAt: "2026-01-01T00:00:00.000Z", hint: "c" },
   ],
 };
 
+const TOKEN = `moat.run-abcdefghij.${"A".repeat(43)}`;
 const OPEN = {
   run: "abcdefghij",
   grants: ["example"],
-  tokenDigest: digestToken("moat_one"),
+  tokenDigest: digestToken(TOKEN),
   directory: "/moat",
   reach: { by: "loopback" },
 } as const;
@@ -46,6 +49,8 @@ class Bed implements AsyncDisposable {
   readonly runs: Runs;
   /** Names that `grant-changed` was called with. */
   readonly changed: string[] = [];
+  /** Names that `binding-changed` was called with. */
+  readonly rebound: string[] = [];
   /** What `provider` was called with. */
   readonly called: unknown[] = [];
   /** How runs wanted to be reached. */
@@ -56,9 +61,11 @@ class Bed implements AsyncDisposable {
     this.#stack = stack;
     this.home = home;
     this.platform = fakePlatform({ paths: home.paths });
+    const registry = createRegistry([headerProvider()]);
     this.runs = new Runs({
       platform: this.platform,
-      registry: createRegistry([headerProvider()]),
+      registry,
+      binder: new Binder(registry, this.platform),
       store: createMemoryStore([
         { provider: "example", name: "example", createdAt: 0, settings: {} },
       ]),
@@ -98,6 +105,11 @@ class Bed implements AsyncDisposable {
         this.changed.push(name);
         if (name === "fail") throw new TypeError(`no ${CANARY}`);
         return Promise.resolve([`changed ${name}`]);
+      },
+      bindingChanged: (name) => {
+        this.rebound.push(name);
+        if (name === "fail") throw new TypeError(`no ${CANARY}`);
+        return Promise.resolve();
       },
       callProvider: (...call) => {
         this.called.push(call);
@@ -139,12 +151,12 @@ class Bed implements AsyncDisposable {
 
   /** The bindings of live runs. */
   get bound(): (Binding | undefined)[] {
-    return this.runs.names.map((name) => this.runs.binding(`run-${name}`));
+    return this.runs.names.map((name) => this.bindings.get(`run-${name}`));
   }
 
   /** Whether the run's token is known. */
   get isBound(): boolean {
-    return this.bindings.find("moat_one") !== undefined;
+    return this.bindings.find(TOKEN) !== undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -292,6 +304,22 @@ Deno.test("grant-changed passes the name on, and the warnings back", async () =>
   }]);
 });
 
+Deno.test("binding-changed passes the name on", async () => {
+  await using bed = await Bed.open();
+  const client = await bed.client();
+  const result = await client.call("binding-changed", { name: "web@1" });
+  assert.deepEqual([bed.rebound, result], [["web@1"], {}]);
+});
+
+Deno.test("binding-changed hides the text of a mistake", async () => {
+  await using bed = await Bed.open();
+  const client = await bed.client();
+  const error = await client.call("binding-changed", { name: "fail" })
+    .catch((error) => error);
+  assert.equal(error.code, "internal");
+  assertNoCanary(`${error.message} ${error.hint}`);
+});
+
 const CALL = {
   provider: "example",
   method: "do",
@@ -379,6 +407,8 @@ Deno.test("a client gets each answer to its own question", async () => {
 });
 
 const GATEWAY = { by: "gateway", address: "172.17.0.1" };
+const ADDRESS = { by: "address", address: "169.254.170.2", port: 80 };
+const SOCKET = { by: "socket", path: "/runs/x/s.sock", port: 19080 };
 
 const TAKEN: { name: string; params: Record<string, unknown> }[] = [
   { name: "a gateway", params: { reach: GATEWAY } },
@@ -388,6 +418,8 @@ const TAKEN: { name: string; params: Record<string, unknown> }[] = [
     params: { reach: { by: "gateway", address: "fd00::1" } },
   },
   { name: "a name", params: { reach: { by: "name", name: "host.x" } } },
+  { name: "an address", params: { reach: ADDRESS } },
+  { name: "a socket", params: { reach: SOCKET } },
 ];
 
 for (const { name, params } of TAKEN) {
@@ -435,8 +467,8 @@ const GARBAGE: { name: string; line: unknown; id?: number }[] = [
   { name: "no grant", line: open({ grants: [] }) },
   { name: "a number as grant", line: open({ grants: [7] }) },
   { name: "a text as grants", line: open({ grants: "example" }) },
-  { name: "the token itself", line: open({ tokenDigest: "moat_one" }) },
-  { name: "a further token", line: open({ token: "moat_one" }) },
+  { name: "the token itself", line: open({ tokenDigest: TOKEN }) },
+  { name: "a further token", line: open({ token: TOKEN }) },
   { name: "a relative directory", line: open({ directory: "moat" }) },
   { name: "an unknown way", line: reach({ by: "magic" }) },
   { name: "no way", line: reach({}) },
@@ -446,6 +478,15 @@ const GARBAGE: { name: string; line: unknown; id?: number }[] = [
   { name: "a port below 0", line: reach({ ...GATEWAY, port: -1 }) },
   { name: "a port above 65535", line: reach({ ...GATEWAY, port: 65536 }) },
   { name: "half a port", line: reach({ ...GATEWAY, port: 0.5 }) },
+  { name: "no address", line: reach({ ...ADDRESS, address: undefined }) },
+  { name: "a name as address", line: reach({ ...ADDRESS, address: "x" }) },
+  { name: "no port of an address", line: reach({ ...ADDRESS, port: null }) },
+  { name: "port 0 of an address", line: reach({ ...ADDRESS, port: 0 }) },
+  { name: "no path of a socket", line: reach({ ...SOCKET, path: undefined }) },
+  { name: "a relative socket", line: reach({ ...SOCKET, path: "s.sock" }) },
+  { name: "no port of a socket", line: reach({ ...SOCKET, port: undefined }) },
+  { name: "a further member of a socket", line: reach({ ...SOCKET, x: 1 }) },
+  { name: "a number as mode", line: open({ mode: 7 }) },
   {
     name: "a URL as name",
     line: reach({ by: "name", name: "evil.example/x?" }),
@@ -472,6 +513,14 @@ const GARBAGE: { name: string; line: unknown; id?: number }[] = [
     name: "no name of a changed grant",
     line: { id: 5, method: "grant-changed", params: {} },
   },
+  {
+    name: "no name of a changed binding",
+    line: { id: 5, method: "binding-changed", params: {} },
+  },
+  {
+    name: "a number as changed binding",
+    line: { id: 5, method: "binding-changed", params: { name: 7 } },
+  },
 ];
 
 for (const { name, line, id = 5 } of GARBAGE) {
@@ -485,7 +534,8 @@ for (const { name, line, id = 5 } of GARBAGE) {
       [replies[0].id, replies[0].error?.code, replies[1]],
       [id, "usage", { id: 9, result: STATUS }],
     );
-    assert.deepEqual([bed.runs.names, bed.changed, bed.called], [[], [], []]);
+    const done = [bed.runs.names, bed.changed, bed.rebound, bed.called];
+    assert.deepEqual(done.flat(), []);
   });
 }
 

@@ -1,6 +1,7 @@
 /**
  * Command lines of `docker run` and `podman run`: where our options go, and
- * what the user's own say about network, environment, name and labels. Pure.
+ * what the user's own say about network, environment, name, labels, image and
+ * command. Pure.
  *
  * @module
  * @see {@link https://docs.docker.com/reference/cli/docker/container/run/ | docker run}
@@ -23,7 +24,7 @@ export interface EngineRun {
   readonly head: readonly string[];
   /** The rest: options, image, command. */
   readonly tail: readonly string[];
-  /** The value of the last `--network`; undefined for the engine's default. */
+  /** The value of the last `--network`, or `pod:NAME`; undefined for the engine's default. */
   readonly network: string | undefined;
   /** Names of variables that the user sets for the container; podman takes `NAME*`, too. */
   readonly envNames: readonly string[];
@@ -35,6 +36,20 @@ export interface EngineRun {
   readonly labels: readonly string[];
   /** Files of labels, which come before {@link EngineRun.labels}. */
   readonly labelFiles: readonly string[];
+  /** How many words of {@link EngineRun.tail} are options. */
+  readonly optionsEnd: number;
+  /** The image, or a directory if {@link EngineRun.isRootfs}; empty if there is none. */
+  readonly image: string;
+  /** The words behind the image. */
+  readonly command: readonly string[];
+  /** The value of `--entrypoint`: empty for none, undefined for the image's own; podman takes a JSON array, too. */
+  readonly entrypoint: string | undefined;
+  /** Whether podman is given a directory instead of an image. */
+  readonly isRootfs: boolean;
+  /** When to pull the image, in lower case, such as `always`; undefined for the engine's default. */
+  readonly pullPolicy: string | undefined;
+  /** Options that `pull` needs as well, such as `--platform=linux/arm64`. */
+  readonly pullOptions: readonly string[];
 }
 
 /** Long global options that take no value; all others do, or are written with `=`. */
@@ -87,6 +102,22 @@ const RUN_SWITCHES = new Set([
 /** Their one-letter forms, which may be joined, as in `-it`. */
 const SHORT_SWITCHES = "ditPq";
 
+/** Options of `run` that say which image is pulled, and how. */
+const PULL_OPTIONS = [
+  "--arch",
+  "--authfile",
+  "--cert-dir",
+  "--creds",
+  "--decryption-key",
+  "--disable-content-trust",
+  "--os",
+  "--platform",
+  "--retry",
+  "--retry-delay",
+  "--tls-verify",
+  "--variant",
+];
+
 /** What the engines take for "no" after the `=` of a switch (Go's ParseBool). */
 const FALSE = ["0", "f", "F", "false", "FALSE", "False"];
 
@@ -100,10 +131,14 @@ interface Option {
  * Takes a command line apart if it starts a container.
  *
  * @param argv The command after `--`.
+ * @param mayDetach Whether its binding outlives the command.
  * @returns Its parts; undefined if the program is neither docker nor podman.
  * @throws {MoatError} `usage` for a command of an engine that cannot be bound.
  */
-export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
+export function parseEngineRun(
+  argv: readonly string[],
+  mayDetach = false,
+): EngineRun | undefined {
   refuseWrapper(argv);
   const engine = basename(argv[0] ?? "");
   if (engine !== "docker" && engine !== "podman") return undefined;
@@ -113,8 +148,8 @@ export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
   const verb = argv[runAt] ?? "";
   if (verb !== "run") throw notRun(engine, argv.slice(verbAt, runAt + 1));
   const tail = argv.slice(runAt + 1);
-  const options = parseOptions(tail);
-  if (isOn(options, ["--detach", "-d"])) {
+  const { options, optionsEnd } = parseOptions(tail);
+  if (!mayDetach && isOn(options, ["--detach", "-d"])) {
     throw usageError(
       `Cannot run ${engine} run with --detach: the credentials would end with moat run`,
       "leave -d out",
@@ -131,13 +166,14 @@ export function parseEngineRun(argv: readonly string[]): EngineRun | undefined {
     prefix: argv.slice(0, verbAt),
     head: argv.slice(0, runAt + 1),
     tail,
-    network: last(options, ["--network", "--net"]),
+    network: networkOf(options),
     envNames: values(options, ["--env", "-e"])
       .map((text) => text.split("=")[0] ?? ""),
     envFiles: values(options, ["--env-file"]),
     name: last(options, ["--name"]) || undefined,
     labels: values(options, ["--label", "-l"]),
     labelFiles: values(options, ["--label-file"]),
+    ...parseImage(tail, optionsEnd, options),
   };
 }
 
@@ -154,10 +190,38 @@ function skipGlobals(engine: EngineName, argv: readonly string[]): number {
   return at;
 }
 
-/** The options of `run`, up to the image. */
-function parseOptions(tail: readonly string[]): Option[] {
+/** A pod has one network for all its containers. */
+function networkOf(options: readonly Option[]): string | undefined {
+  const pod = last(options, ["--pod", "--pod-id-file"]);
+  return pod ? `pod:${pod}` : last(options, ["--network", "--net"]);
+}
+
+/** What is started, and where it comes from. */
+function parseImage(
+  tail: readonly string[],
+  optionsEnd: number,
+  options: readonly Option[],
+) {
+  const imageAt = optionsEnd + (tail[optionsEnd] === "--" ? 1 : 0);
+  return {
+    optionsEnd,
+    image: tail[imageAt] ?? "",
+    command: tail.slice(imageAt + 1),
+    entrypoint: last(options, ["--entrypoint"]),
+    isRootfs: isOn(options, ["--rootfs"]),
+    pullPolicy: last(options, ["--pull"])?.toLowerCase(),
+    pullOptions: options.filter(({ name }) => PULL_OPTIONS.includes(name))
+      .map(({ name, value }) => `${name}=${value}`),
+  };
+}
+
+/** The options of `run`, up to the image or the `--` before it. */
+function parseOptions(
+  tail: readonly string[],
+): { options: Option[]; optionsEnd: number } {
   const options: Option[] = [];
-  for (let i = 0; i < tail.length; i++) {
+  let i = 0;
+  for (; i < tail.length; i++) {
     const word = tail[i] ?? "";
     if (!word.startsWith("-") || word === "-" || word === "--") break;
     const parsed = word.startsWith("--")
@@ -166,7 +230,7 @@ function parseOptions(tail: readonly string[]): Option[] {
     options.push(...parsed.options);
     if (parsed.tookNext) i++;
   }
-  return options;
+  return { options, optionsEnd: Math.min(i, tail.length) };
 }
 
 interface Parsed {

@@ -233,6 +233,120 @@ for (const { line, names, files = [] } of ENVIRONMENTS) {
   });
 }
 
+const IMAGES: {
+  line: string;
+  image: string;
+  command?: string;
+  end: number;
+}[] = [
+  { line: "docker run img", image: "img", end: 0 },
+  { line: "docker run img sh -c x", image: "img", command: "sh -c x", end: 0 },
+  { line: "docker run --rm -it img sh", image: "img", command: "sh", end: 2 },
+  { line: "docker run --rm --name n img:1", image: "img:1", end: 3 },
+  {
+    line: "docker run -e A=1 h:5000/a/b@sha256:0 x",
+    image: "h:5000/a/b@sha256:0",
+    command: "x",
+    end: 2,
+  },
+  { line: "docker run -- img x", image: "img", command: "x", end: 0 },
+  {
+    line: "docker run --rm -- img -- x",
+    image: "img",
+    command: "-- x",
+    end: 1,
+  },
+  { line: "docker run --name -- img", image: "img", end: 2 },
+  {
+    line: "docker run img --entrypoint x",
+    image: "img",
+    command: "--entrypoint x",
+    end: 0,
+  },
+  { line: "docker run img -- x", image: "img", command: "-- x", end: 0 },
+  {
+    line: "docker run img --rm img",
+    image: "img",
+    command: "--rm img",
+    end: 0,
+  },
+  {
+    line: "podman run docker://h/img x",
+    image: "docker://h/img",
+    command: "x",
+    end: 0,
+  },
+  { line: "podman run --rootfs /dir x", image: "/dir", command: "x", end: 1 },
+  { line: "docker run", image: "", end: 0 },
+  { line: "docker run --rm", image: "", end: 1 },
+  { line: "docker run --name", image: "", end: 1 },
+  { line: "docker run --rm --", image: "", end: 1 },
+];
+
+for (const { line, image, command, end } of IMAGES) {
+  Deno.test(`parseEngineRun() finds the image of "${line}"`, () => {
+    const found = parse(line);
+    assert.deepEqual(
+      [found.image, found.command, found.optionsEnd],
+      [image, command?.split(" ") ?? [], end],
+    );
+  });
+}
+
+const ENTRYPOINTS: { line: string; entrypoint: string | undefined }[] = [
+  { line: "docker run img", entrypoint: undefined },
+  { line: "docker run --entrypoint sh img", entrypoint: "sh" },
+  { line: "docker run --entrypoint=/bin/sh img", entrypoint: "/bin/sh" },
+  { line: "docker run --entrypoint a --entrypoint b img", entrypoint: "b" },
+  { line: "docker run --entrypoint= img", entrypoint: "" },
+  { line: "docker run --entrypoint  img", entrypoint: "" },
+  { line: "docker run img --entrypoint sh", entrypoint: undefined },
+  { line: 'podman run --entrypoint ["a","b"] img', entrypoint: '["a","b"]' },
+];
+
+for (const { line, entrypoint } of ENTRYPOINTS) {
+  Deno.test(`parseEngineRun() finds the entrypoint of "${line}"`, () => {
+    assert.equal(parse(line).entrypoint, entrypoint);
+  });
+}
+
+const ROOTFS: { line: string; is: boolean }[] = [
+  { line: "podman run img", is: false },
+  { line: "podman run --rootfs /dir", is: true },
+  { line: "podman run --rootfs=true /dir", is: true },
+  { line: "podman run --rootfs=false img", is: false },
+  { line: "podman run img --rootfs", is: false },
+];
+
+for (const { line, is } of ROOTFS) {
+  Deno.test(`parseEngineRun() tells ${is ? "a directory" : "an image"} in "${line}"`, () => {
+    assert.equal(parse(line).isRootfs, is);
+  });
+}
+
+const PULLS: { line: string; policy?: string; options?: string[] }[] = [
+  { line: "docker run img" },
+  { line: "docker run --pull always img", policy: "always" },
+  { line: "podman run --pull=Never img", policy: "never" },
+  {
+    line: "docker run --platform linux/arm64 -it img",
+    options: ["--platform=linux/arm64"],
+  },
+  {
+    line: "podman run --arch=arm64 --os linux --rm --tls-verify=false img",
+    options: ["--arch=arm64", "--os=linux", "--tls-verify=false"],
+  },
+  { line: "podman run --tls-verify img", options: ["--tls-verify=true"] },
+  { line: "podman run --authfile f img", options: ["--authfile=f"] },
+];
+
+for (const { line, policy, options = [] } of PULLS) {
+  Deno.test(`parseEngineRun() finds how to pull for "${line}"`, () => {
+    const { pullPolicy, pullOptions } = parse(line);
+    assert.deepEqual([pullPolicy, pullOptions], [policy, options]);
+  });
+}
+
 const ATTACHED = [
   "-i",
   "-it",
@@ -394,6 +508,11 @@ Deno.test("parseEngineRun() loses no word: head and tail are the command line", 
     assert.deepEqual([...parsed.head, ...parsed.tail], argv);
     assert.equal(parsed.head.at(-1), "run");
     assert.deepEqual(parsed.head.slice(0, parsed.prefix.length), parsed.prefix);
+    const separator = parsed.tail[parsed.optionsEnd] === "--" ? 1 : 0;
+    const [image = "", ...command] = parsed.tail.slice(
+      parsed.optionsEnd + separator,
+    );
+    assert.deepEqual([parsed.image, parsed.command], [image, command]);
   }));
 });
 

@@ -7,10 +7,13 @@
  */
 
 import { isIPv4, isIPv6 } from "node:net";
-import type { Reach } from "$core/control.ts";
+import type { Reach } from "$core/reach.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
+import { storageError } from "$core/files.ts";
+import { checkSocketPath } from "$core/paths.ts";
 import type { Platform } from "$core/platform.ts";
 import {
+  DEFAULT_LISTEN,
   isLoopback,
   isUnspecified,
   PROXY_NAME,
@@ -47,17 +50,25 @@ export type Listen = (address: ListenAddress) => Deno.Listener;
 export interface Reached {
   /** Our base URL as the client sees it. */
   readonly url: string;
-  /** Whether it arrives at this address of ours, in plain spelling. */
+  /** Whether it arrives at this address of ours, in plain spelling, or at this socket. */
   readonly admits: (localHostname: string) => boolean;
-  /** Gives it back. */
-  release(): void;
+  /** Gives it back; only then can its address be used again. */
+  release(): void | Promise<void>;
 }
 
 /** Told that a gateway will never listen: its run is not reached, or by another program. */
 export type OnLost = (error: MoatError) => void;
 
+/** A listener for the proxy's whole life. */
+interface Permanent {
+  readonly address: ListenAddress;
+  readonly server: HttpServer;
+}
+
 interface Gateway {
   readonly address: ListenAddress;
+  /** How long it may take until its address is there. */
+  readonly waitMs: number;
   server: HttpServer | undefined;
   /** What each of its users wants to be told. */
   readonly users: Set<{ readonly onLost: OnLost }>;
@@ -70,7 +81,9 @@ export class Listeners {
   readonly #open: Listen;
   readonly #maxConnections: number;
   readonly #pool: ConnectionPool;
-  readonly #permanent: HttpServer[] = [];
+  readonly #permanent: Permanent[] = [];
+  /** Unix sockets of single clients, by path. */
+  readonly #sockets = new Map<string, HttpServer>();
   /** Those that serve something else, and no run. */
   readonly #apart: HttpServer[] = [];
   readonly #gateways = new Map<string, Gateway>();
@@ -103,8 +116,31 @@ export class Listeners {
    */
   listen(address: ListenAddress): string {
     const server = this.#serve(address);
-    this.#permanent.push(server);
+    this.#permanent.push({ address: addressOf(server), server });
     return urlOf(addressOf(server));
+  }
+
+  /**
+   * Serves a listener that this process was given, for its whole life.
+   *
+   * @param listener What to serve.
+   * @param address Where its connections arrive.
+   * @returns The base URL.
+   */
+  adopt(listener: Deno.Listener, address: ListenAddress): string {
+    const server = this.#serveListener(listener, address);
+    this.#permanent.push({ address, server });
+    return urlOf(address);
+  }
+
+  /**
+   * Tells whether a permanent listener covers an address.
+   *
+   * @param localHostname An address of this host, in plain spelling.
+   */
+  isPermanent(localHostname: string): boolean {
+    return !localHostname.startsWith("/") &&
+      this.#covering(localHostname) !== undefined;
   }
 
   /**
@@ -127,15 +163,23 @@ export class Listeners {
    *
    * @param reach How the client reaches this host.
    * @param onLost Called, later, if that turns out to be impossible.
+   * @param waitMs How long a gateway's address may take to be there.
    * @returns The base URL for the client, and how to give it back.
    * @throws {MoatError} If no listener can serve it.
    */
-  reach(reach: Reach, onLost: OnLost): Reached {
+  reach(
+    reach: Reach,
+    onLost: OnLost,
+    waitMs: number = ADDRESS_WAIT_MS,
+  ): Reached {
+    if (reach.by === "socket") return this.#reachSocket(reach);
+    if (reach.by === "address") return this.#reachAddress(reach);
     if (reach.by === "gateway") {
       const { address } = reach;
-      const port = this.#covering(address)?.port;
+      // Its client looks for the port that it was told.
+      const port = this.#covering(address, reach.port)?.port;
       return port === undefined
-        ? this.#reachGateway(address, reach.port, onLost)
+        ? this.#reachGateway(address, reach.port, onLost, waitMs)
         : this.#kept(
           { hostname: PROXY_NAME, port },
           (local) => isSame(local, address),
@@ -148,6 +192,24 @@ export class Listeners {
     );
   }
 
+  /** Only by a listener that someone asked for. */
+  #reachAddress({ address, port }: Reach & { by: "address" }): Reached {
+    if (this.#covering(address, port)) {
+      return this.#kept(
+        { hostname: address, port },
+        (local) => isSame(local, address),
+      );
+    }
+    throw new MoatError(
+      "not-reachable",
+      `Cannot serve clients at ${address}:${port}: the proxy does not listen there`,
+      {
+        hint:
+          `sudo moat network setup --apply, then start it with --listen ${DEFAULT_LISTEN} --listen ${address}:${port}`,
+      },
+    );
+  }
+
   /** Reached by permanent listeners: one of this address, or one for all. */
   #kept(
     address: ListenAddress,
@@ -156,6 +218,8 @@ export class Listeners {
     return {
       url: urlOf(address),
       admits: (local) => {
+        // A socket serves its own client alone.
+        if (local.startsWith("/")) return false;
         const covering = this.#covering(local);
         if (!covering) return false;
         return isOwn(local) || isUnspecified(covering.hostname);
@@ -169,7 +233,8 @@ export class Listeners {
     const gateways = [...this.#gateways.values()];
     this.#gateways.clear();
     const servers = [
-      ...this.#permanent,
+      ...this.#permanent.map(({ server }) => server),
+      ...this.#sockets.values(),
       ...this.#apart,
       ...gateways.map((g) => g.server),
     ];
@@ -181,7 +246,7 @@ export class Listeners {
 
   /** A listener by which a client on this host's loopback reaches us. */
   #loopback(): ListenAddress {
-    const addresses = this.#permanent.map(addressOf);
+    const addresses = this.#permanent.map(({ address }) => address);
     const loopback = addresses.find(({ hostname }) => isLoopback(hostname));
     if (loopback) return loopback;
     const any = addresses.find(({ hostname }) => isUnspecified(hostname));
@@ -194,9 +259,10 @@ export class Listeners {
   }
 
   /** A permanent listener that covers an address; one for all if there is. */
-  #covering(address: string): ListenAddress | undefined {
+  #covering(address: string, port?: number): ListenAddress | undefined {
     const any = isIPv6(address) ? ["::"] : ["0.0.0.0", "::"];
-    const addresses = this.#permanent.map(addressOf);
+    const addresses = this.#permanent.map((listener) => listener.address)
+      .filter((listener) => port === undefined || listener.port === port);
     return addresses.find(({ hostname }) => any.includes(hostname)) ??
       addresses.find(({ hostname }) => isSame(hostname, address));
   }
@@ -205,6 +271,7 @@ export class Listeners {
     address: string,
     wantedPort: number | undefined,
     onLost: OnLost,
+    waitMs: number,
   ): Reached {
     if (isUnspecified(address)) {
       throw new MoatError(
@@ -214,7 +281,11 @@ export class Listeners {
       );
     }
     const gateway = this.#gateways.get(address) ??
-      this.#openGateway(address, wantedPort ?? this.#loopback().port);
+      this.#openGateway(
+        address,
+        wantedPort ?? this.#loopback().port,
+        waitMs,
+      );
     const user = { onLost };
     gateway.users.add(user);
     return {
@@ -229,19 +300,42 @@ export class Listeners {
     };
   }
 
-  #openGateway(hostname: string, port: number): Gateway {
+  #openGateway(hostname: string, port: number, waitMs: number): Gateway {
     const address = { hostname, port };
-    const gateway: Gateway = { address, server: undefined, users: new Set() };
+    const gateway: Gateway = {
+      address,
+      waitMs,
+      server: undefined,
+      users: new Set(),
+    };
     this.#gateways.set(hostname, gateway);
-    const deadline = this.#platform.clock.now() + ADDRESS_WAIT_MS;
-    this.#serveGateway(gateway, deadline);
+    this.#serveGateway(gateway, this.#platform.clock.now());
     return gateway;
   }
 
+  /** On a unix socket of its own: nobody else is admitted there. */
+  #reachSocket({ path, port }: Reach & { by: "socket" }): Reached {
+    const server = this.#serveListener(openSocket(path), {
+      hostname: path,
+      port,
+    });
+    this.#sockets.set(path, server);
+    return {
+      url: urlOf({ hostname: "127.0.0.1", port }),
+      admits: (local) => local === path,
+      release: async () => {
+        this.#sockets.delete(path);
+        // The runtime removes the path when it is done, whoever has it then.
+        await server.close();
+        removeSocket(path);
+      },
+    };
+  }
+
   /** Listens on a gateway, now or as soon as its bridge is there. */
-  #serveGateway(gateway: Gateway, deadline: number): void {
+  #serveGateway(gateway: Gateway, since: number): void {
     const { clock, log } = this.#platform;
-    const { hostname } = gateway.address;
+    const { address: { hostname }, waitMs } = gateway;
     // Nobody wants it any more.
     if (this.#gateways.get(hostname) !== gateway) return;
     try {
@@ -251,17 +345,17 @@ export class Listeners {
       const { code } = toMoatError(error);
       const isComing = code === "address-unavailable" ||
         (code === "address-in-use" && this.#closing.has(hostname));
-      if (!isComing || clock.now() >= deadline) {
+      const waited = clock.now() - since;
+      if (!isComing || waited >= waitMs) {
         // The next run tries anew.
         this.#gateways.delete(hostname);
         throw error;
       }
       // Often while a container starts, seldom while an image is pulled.
-      const waited = clock.now() - (deadline - ADDRESS_WAIT_MS);
       const pollMs = Math.min(Math.max(ADDRESS_POLL_MS, waited / 10), 250);
       clock.after(pollMs, () => {
         try {
-          this.#serveGateway(gateway, deadline);
+          this.#serveGateway(gateway, since);
         } catch (failure) {
           this.#loseGateway(gateway, toMoatError(failure));
         }
@@ -293,11 +387,21 @@ export class Listeners {
     service: Service = this.#service,
     flag = "--listen",
   ): HttpServer {
+    const listener = openListener(this.#open, address, flag);
+    return this.#serveListener(listener, address, service);
+  }
+
+  #serveListener(
+    listener: Deno.Listener,
+    address: ListenAddress,
+    service: Service = this.#service,
+  ): HttpServer {
     const { clock, log } = this.#platform;
-    return serve(openListener(this.#open, address, flag), service, {
+    return serve(listener, service, {
       clock,
       pool: this.#pool,
-      // One container must not lock out the others.
+      // One container must not lock out the others; on a socket of its own it
+      // is the only client.
       ...(!isLoopback(address.hostname) && {
         maxConnectionsPerAddress: Math.max(
           Math.floor(this.#maxConnections / 8),
@@ -361,6 +465,28 @@ function openListener(
       );
     }
     throw cause;
+  }
+}
+
+/** For whatever uid the client has; nobody else can enter the directory above. */
+function openSocket(path: string): Deno.Listener {
+  checkSocketPath(path);
+  removeSocket(path);
+  try {
+    const listener = Deno.listen({ transport: "unix", path });
+    Deno.chmodSync(path, 0o666);
+    return listener;
+  } catch (error) {
+    throw storageError("make the socket", path, error);
+  }
+}
+
+/** What a killed proxy left behind; anything else there is not ours. */
+function removeSocket(path: string): void {
+  try {
+    if (Deno.lstatSync(path).isSocket) Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

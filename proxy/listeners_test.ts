@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
-import type { Reach } from "$core/control.ts";
+import { join } from "node:path";
+import type { Reach } from "$core/reach.ts";
 import { Answer } from "$core/provider.ts";
 import { fakePlatform } from "../tests/support/fake_platform.ts";
+import { exchange } from "../tests/support/raw_http.ts";
+import { modeOf, namesIn, tempHome } from "../tests/support/temp_home.ts";
 import {
   type Listen,
   Listeners,
@@ -540,3 +543,248 @@ for (const { listen, reach, at } of ADMITTED) {
     assert.deepEqual(all.filter(admits), at);
   });
 }
+
+Deno.test("reach() opens a gateway at a stored binding's port beside a listener for all", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
+  const port = freePort();
+  const { url } = bed.reach({ by: "gateway", address: "127.0.0.2", port });
+  assert.equal(url, `http://moat-proxy:${port}`);
+  assert.equal(await ask("127.0.0.2", url), "ok");
+});
+
+Deno.test("reach() waits for a gateway as long as it is told", async () => {
+  const { bed: bed_ } = withLoopback(lazily(Infinity));
+  await using bed = bed_;
+  const lost: string[] = [];
+  const onLost = ({ code }: { code: string }) => void lost.push(code);
+  bed.listeners.reach(LATE, onLost, Infinity);
+  await bed.platform.clock.advance(3_600_000);
+  assert.deepEqual(lost, []);
+});
+
+Deno.test("adopt() serves a listener that was given, and gives its URL", async () => {
+  await using bed = new Bed();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const address = { hostname: "127.0.0.1", port };
+  const url = bed.listeners.adopt(listener, address);
+  assert.equal(url, `http://127.0.0.1:${port}`);
+  assert.equal(await ask("127.0.0.1", url), "ok");
+});
+
+Deno.test("adopt() makes runs reachable where its connections arrive", async () => {
+  await using directory = await tempHome();
+  await using bed = new Bed();
+  const path = join(directory.directory, "s");
+  const listener = Deno.listen({ transport: "unix", path });
+  // As of a socket of systemd, whose connections come through another program.
+  bed.listeners.adopt(listener, { hostname: "127.0.0.1", port: 7224 });
+  const { url, admits } = bed.reach({ by: "loopback" });
+  assert.deepEqual([url, admits("127.0.0.1")], ["http://127.0.0.1:7224", true]);
+});
+
+Deno.test("drain() ends a listener that was given", async () => {
+  const bed = new Bed();
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const url = bed.listeners.adopt(listener, { hostname: "127.0.0.1", port });
+  await bed.listeners.drain(0);
+  assert.equal(await ask("127.0.0.1", url), undefined);
+});
+
+const PERMANENT: { listen: string[]; at: string[] }[] = [
+  { listen: [], at: [] },
+  { listen: ["127.0.0.1"], at: ["127.0.0.1"] },
+  { listen: ["127.0.0.1", "::1"], at: ["127.0.0.1", "::1"] },
+  { listen: ["127.0.0.2"], at: ["127.0.0.2"] },
+  { listen: ["0.0.0.0"], at: ["127.0.0.1", "127.0.0.2", "192.0.2.1"] },
+  { listen: ["::"], at: ["127.0.0.1", "127.0.0.2", "::1", "192.0.2.1"] },
+];
+
+for (const { listen, at } of PERMANENT) {
+  Deno.test(`isPermanent() knows the addresses of [${listen}]`, async () => {
+    await using bed = new Bed();
+    for (const hostname of listen) bed.listeners.listen({ hostname, port: 0 });
+    const all = ["127.0.0.1", "127.0.0.2", "::1", "192.0.2.1", "/run/s"];
+    const found = all.filter((local) => bed.listeners.isPermanent(local));
+    assert.deepEqual(found, at);
+  });
+}
+
+Deno.test("isPermanent() knows neither gateways nor what serves something else", async () => {
+  const { bed: bed_ } = withLoopback();
+  await using bed = bed_;
+  bed.reach(GATEWAY);
+  bed.apart("127.0.0.3");
+  const found = ["127.0.0.2", "127.0.0.3"].map((local) =>
+    bed.listeners.isPermanent(local)
+  );
+  assert.deepEqual(found, [false, false]);
+});
+
+/** Reaches by an address at the port of a listener on `listen`. */
+function byAddress(bed: Bed, listen: string, address = "127.0.0.2"): Reached {
+  const url = bed.listeners.listen({ hostname: listen, port: 0 });
+  const port = Number(new URL(url).port);
+  return bed.reach({ by: "address", address, port });
+}
+
+for (const listen of ["127.0.0.2", "0.0.0.0", "::"]) {
+  Deno.test(`reach() by an address needs a listener there, as on ${listen}`, async () => {
+    await using bed = new Bed();
+    const { url } = byAddress(bed, listen);
+    assert.match(url, /^http:\/\/127\.0\.0\.2:\d+$/);
+    assert.equal(await ask("127.0.0.2", url), "ok");
+  });
+}
+
+Deno.test("reach() by an address admits a token there alone", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const { admits } = byAddress(bed, "127.0.0.2");
+  const all = ["127.0.0.1", "127.0.0.2", "::1", "/run/s"];
+  assert.deepEqual(all.filter(admits), ["127.0.0.2"]);
+});
+
+Deno.test("reach() by an address opens no listener that nobody asked for", async () => {
+  await using bed = new Bed();
+  const url = bed.listeners.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = Number(new URL(url).port);
+  const reach = { by: "address", address: "127.0.0.2", port } as const;
+  assert.throws(() => bed.reach(reach), {
+    code: "not-reachable",
+    hint: new RegExp(`--listen 127\\.0\\.0\\.2:${port}$`),
+  });
+  assert.equal(await ask("127.0.0.2", url), undefined);
+});
+
+Deno.test("reach() by an address wants the port, too", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "127.0.0.2", port: 0 });
+  const reach = { by: "address", address: "127.0.0.2", port: 80 } as const;
+  assert.throws(() => bed.reach(reach), { code: "not-reachable" });
+});
+
+/** A directory, listeners, and a socket in it. */
+async function withSocket() {
+  const home = await tempHome();
+  const bed = new Bed();
+  const path = join(home.directory, "endpoint.sock");
+  return {
+    bed,
+    path,
+    directory: home.directory,
+    reach: { by: "socket", path, port: 24711 } as const,
+    /** What it answers; undefined if nobody listens there. */
+    async ask(): Promise<string | undefined> {
+      try {
+        const request = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+        const [answer] = await exchange({ transport: "unix", path }, request);
+        return answer?.body;
+      } catch (error) {
+        assert(
+          error instanceof Deno.errors.NotFound ||
+            error instanceof Deno.errors.ConnectionRefused,
+          String(error),
+        );
+        return undefined;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await bed[Symbol.asyncDispose]();
+      await home[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("reach() by a socket serves it, at the URL of the relay", async () => {
+  await using socket = await withSocket();
+  const { url } = socket.bed.reach(socket.reach);
+  assert.deepEqual(
+    [url, await socket.ask()],
+    ["http://127.0.0.1:24711", "ok"],
+  );
+});
+
+for (const mask of [0o000, 0o077]) {
+  Deno.test(`reach() by a socket lets any uid in that can enter the directory, with umask ${mask.toString(8)}`, async () => {
+    const before = Deno.umask(mask);
+    try {
+      await using socket = await withSocket();
+      socket.bed.reach(socket.reach);
+      assert.equal(await modeOf(socket.path), 0o666);
+    } finally {
+      Deno.umask(before);
+    }
+  });
+}
+
+Deno.test("reach() by a socket admits a token there alone", async () => {
+  await using socket = await withSocket();
+  socket.bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
+  const { admits } = socket.bed.reach(socket.reach);
+  const all = [socket.path, `${socket.path}2`, "127.0.0.1", "", "/"];
+  assert.deepEqual(all.filter(admits), [socket.path]);
+});
+
+Deno.test("reach() by a socket needs no other listener", async () => {
+  await using socket = await withSocket();
+  socket.bed.reach(socket.reach);
+  assert.throws(() => socket.bed.reach({ by: "loopback" }), {
+    code: "not-reachable",
+  });
+});
+
+Deno.test("reach() takes the place of a socket that was left over", async () => {
+  await using socket = await withSocket();
+  const other = Deno.listen({ transport: "unix", path: `${socket.path}2` });
+  await Deno.rename(`${socket.path}2`, socket.path);
+  other.close();
+  socket.bed.reach(socket.reach);
+  assert.equal(await socket.ask(), "ok");
+});
+
+Deno.test("reach() removes nothing that is no socket", async () => {
+  await using socket = await withSocket();
+  await Deno.writeTextFile(socket.path, "precious");
+  assert.throws(() => socket.bed.reach(socket.reach), { code: "cannot-write" });
+  assert.equal(await Deno.readTextFile(socket.path), "precious");
+});
+
+Deno.test("release() ends a socket and removes it", async () => {
+  await using socket = await withSocket();
+  await socket.bed.reach(socket.reach).release();
+  assert.deepEqual(
+    [await socket.ask(), await namesIn(socket.directory)],
+    [undefined, []],
+  );
+});
+
+Deno.test("a socket can be reached again once it was given back", async () => {
+  await using socket = await withSocket();
+  await socket.bed.reach(socket.reach).release();
+  socket.bed.reach(socket.reach);
+  assert.equal(await socket.ask(), "ok");
+});
+
+Deno.test("drain() ends sockets", async () => {
+  await using socket = await withSocket();
+  socket.bed.reach(socket.reach);
+  await socket.bed.listeners.drain(0);
+  assert.equal(await socket.ask(), undefined);
+});
+
+Deno.test("reach() refuses a path that no socket can have", async () => {
+  await using socket = await withSocket();
+  const path = join(socket.directory, "x".repeat(108));
+  const reach = { ...socket.reach, path };
+  assert.throws(() => socket.bed.reach(reach), { code: "path-too-long" });
+});
+
+Deno.test("reach() tells that a socket cannot be made where there is no directory", async () => {
+  await using socket = await withSocket();
+  const path = join(socket.directory, "missing", "s");
+  const reach = { ...socket.reach, path };
+  assert.throws(() => socket.bed.reach(reach), { code: "cannot-write" });
+});

@@ -10,7 +10,8 @@ import type { Log } from "$core/log.ts";
 import type { MetricLabels, Metrics } from "$core/metrics.ts";
 import { Answer } from "$core/provider.ts";
 import type { Service } from "./http1/server.ts";
-import { checkHygiene, NOT_ALLOWED, NOT_FOUND } from "./service.ts";
+import { NOT_ALLOWED, NOT_FOUND } from "./answers.ts";
+import { checkHygiene } from "./service.ts";
 
 /** The beginning of every name. */
 const PREFIX = "moat_";

@@ -23,8 +23,8 @@ export interface ProviderMethodsOptions {
   readonly registry: ProviderRegistry;
   /** The stored grants. */
   readonly store: Store;
-  /** Finds a live binding by name. */
-  binding(name: string): Binding | undefined;
+  /** Finds a binding that counts by name. */
+  binding(name: string): Promise<Binding | undefined>;
   /** Makes a changed grant count at once. */
   grantChanged(name: string): Promise<unknown>;
 }
@@ -126,8 +126,8 @@ class Access implements ProxyAccess {
     await this.#options.grantChanged(name);
   }
 
-  binding(name: string): Binding | undefined {
-    return this.#options.binding(name);
+  async binding(name: string): Promise<Binding | undefined> {
+    return await this.#options.binding(name);
   }
 }
 

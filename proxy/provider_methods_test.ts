@@ -37,7 +37,9 @@ class Bed {
       ]),
       store: this.store,
       binding: (name) =>
-        name === "run-x" ? { name, grants: [], tokenDigest: "" } : undefined,
+        Promise.resolve(
+          name === "run-x" ? { name, grants: [] } : undefined,
+        ),
       grantChanged: async (name) => {
         this.changed.push(name);
         await Promise.resolve();
@@ -115,13 +117,12 @@ Deno.test("grant() tells that there is none", async () => {
 });
 
 Deno.test("binding() finds live bindings by name", async () => {
-  const bed = new Bed((_params, proxy) =>
-    Promise.resolve({
-      found: ["run-x", "run-y"].map((name) =>
-        proxy.binding(name)?.name ?? null
-      ),
-    })
-  );
+  const bed = new Bed(async (_params, proxy) => {
+    const found = await Promise.all(
+      ["run-x", "run-y"].map((name) => proxy.binding(name)),
+    );
+    return { found: found.map((binding) => binding?.name ?? null) };
+  });
   assert.deepEqual(await bed.call(), { found: ["run-x", null] });
 });
 

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { MoatError } from "$core/errors.ts";
-import type { Reach } from "$core/control.ts";
+import type { Mode } from "$core/provider.ts";
+import type { Reach } from "$core/reach.ts";
 import { testUnless } from "../tests/support/conditional.ts";
 import { parseEngineRun } from "./engine.ts";
-import { type AskEngine, chooseReach } from "./reach.ts";
+import {
+  type AskEngine,
+  chooseReach,
+  type ContainerReach,
+  reachOfHost,
+} from "./reach.ts";
 
 /** What an engine answers to `info` and to `network inspect NAME`. */
 interface Engine {
@@ -35,8 +41,19 @@ const DOCKER: Engine = {
     gone: [{ Options: { "com.docker.network.bridge.name": "no-such0" } }],
     bare: [{ Driver: "bridge", IPAM: { Config: [{ Subnet: "10.1.0.0/16" }] } }],
     vlan: [{ Driver: "macvlan", IPAM: { Config: [{ Gateway: "10.0.0.1" }] } }],
+    inner: [{
+      Driver: "bridge",
+      Internal: true,
+      IPAM: { Config: [{ Gateway: "172.22.0.1" }] },
+    }],
   },
 };
+
+/** Docker whose networks are not this host's. */
+const ROOTLESS_DOCKER: Engine = { ...DOCKER, info: 'Debian ["name=rootless"]' };
+
+/** Docker in a virtual machine. */
+const DESKTOP: Engine = { info: "Docker Desktop []\n" };
 
 /** What podman as root answers. */
 const PODMAN: Engine = {
@@ -52,8 +69,31 @@ const PODMAN: Engine = {
       subnets: [{ gateway: "fd02::1" }, { gateway: "10.89.0.1" }],
     }],
     vlan: [{ driver: "macvlan", subnets: [{ gateway: "10.0.0.1" }] }],
+    inner: [{
+      driver: "bridge",
+      internal: true,
+      subnets: [{ gateway: "10.90.0.1" }],
+    }],
   },
 };
+
+/** podman whose networks are not this host's. */
+const ROOTLESS_PODMAN: Engine = { ...PODMAN, info: "true\n" };
+
+function mode(reach: Mode["reach"]): Mode {
+  return {
+    name: "the-mode",
+    summary: "x",
+    access: "header",
+    needsFiles: false,
+    reach,
+  };
+}
+
+/** Clients that accept us anywhere, on their loopback, or at one address. */
+const ANY = mode("any");
+const ON_LOOPBACK = mode("loopback");
+const AT_ADDRESS = mode({ hostname: "169.254.170.2", port: 80 });
 
 function answers({ info, networks = {} }: Engine): AskEngine {
   return ([verb = "", , name = ""]) => {
@@ -68,10 +108,20 @@ function answers({ info, networks = {} }: Engine): AskEngine {
   };
 }
 
-async function reach(line: string, engine: Engine) {
+async function choose(
+  line: string,
+  engine: Engine,
+  mode: Mode | undefined = ANY,
+): Promise<ContainerReach> {
   const run = parseEngineRun(line.split(" "));
   assert(run);
-  return await chooseReach(run, answers(engine));
+  return await chooseReach(run, mode, answers(engine));
+}
+
+/** The way, without why. */
+async function reach(line: string, engine: Engine, mode?: Mode) {
+  const { reach, options } = await choose(line, engine, mode);
+  return { reach, options };
 }
 
 function gateway(address: string): { reach: Reach; options: string[] } {
@@ -82,6 +132,15 @@ function gateway(address: string): { reach: Reach; options: string[] } {
 }
 
 const LOOPBACK = { reach: { by: "loopback" }, options: [] };
+const RELAY = { reach: { by: "socket", path: "/", port: 19080 }, options: [] };
+const NAME = {
+  reach: { by: "name", name: "host.docker.internal" },
+  options: [],
+};
+const ADDRESS = {
+  reach: { by: "address", address: "169.254.170.2", port: 80 },
+  options: [],
+};
 const linux = Deno.build.os === "linux" ? undefined : "podman runs in a VM";
 
 const REACHED: { line: string; engine?: Engine; expect: unknown }[] = [
@@ -130,14 +189,6 @@ for (const { line, engine, expect } of REACHED) {
   );
 }
 
-Deno.test("chooseReach() takes the name that Docker Desktop forwards", async () => {
-  const engine = { info: "Docker Desktop []\n" };
-  assert.deepEqual(await reach("docker run --network mine img", engine), {
-    reach: { by: "name", name: "host.docker.internal" },
-    options: [],
-  });
-});
-
 /** docker with one network `n`. */
 function docker(network: unknown): Engine {
   return { info: "Debian []", networks: { n: network } };
@@ -150,63 +201,131 @@ function ipam(value: unknown): Engine {
 
 const ON_N = "docker run --network n img";
 
-const REFUSED: { line: string; engine?: Engine; expect: RegExp }[] = [
-  ...["none", "container:a", "ns:/proc/1/ns/net"].flatMap((network) => [
+/** Where a container can be, and the way from there for each kind of client. */
+const PLACES: {
+  name: string;
+  line: string;
+  engine: Engine;
+  any: unknown;
+  loopback: unknown;
+  address: unknown;
+}[] = [
+  ...([
+    ["docker", DOCKER, "172.17.0.1"],
+    ["podman", PODMAN, "10.88.0.1"],
+  ] as const).flatMap(([program, engine, address]) => [
     {
-      line: `docker run --network ${network} img`,
-      engine: {},
-      expect: /^usage: .*has no way to the host/,
+      name: `a bridge of ${program}`,
+      line: `${program} run img`,
+      engine,
+      any: gateway(address),
+      loopback: RELAY,
+      address: ADDRESS,
     },
     {
-      line: `podman run --network ${network} img`,
-      engine: {},
-      expect: /^usage: .*has no way to the host/,
+      name: `the host's network of ${program}`,
+      line: `${program} run --network host img`,
+      engine,
+      any: LOOPBACK,
+      loopback: LOOPBACK,
+      address: ADDRESS,
     },
+    ...["none", "inner", "vlan"].map((network) => ({
+      name: `the network "${network}" of ${program}`,
+      line: `${program} run --network ${network} img`,
+      engine,
+      any: RELAY,
+      loopback: RELAY,
+      address: /^usage: .*cannot reach 169\.254\.170\.2 of this host/,
+    })),
   ]),
-  {
-    line: "docker run img",
-    engine: { info: 'Debian ["name=rootless"]' },
-    expect: /^usage: .*rootless Docker/,
-  },
-  {
-    line: "docker run --network host img",
-    engine: { info: 'Debian ["name=rootless"]' },
-    expect: /^usage: .*rootless Docker/,
-  },
-  {
-    line: "podman run img",
-    engine: { info: "true\n" },
-    expect: /^usage: .*apart from the host/,
-  },
-  {
-    line: "podman run --network mine img",
-    engine: { ...PODMAN, info: "true" },
-    expect: /^usage: .*apart from the host/,
-  },
-  ...["slirp4netns", "slirp4netns:mtu=1", "pasta", "pasta:-t,1"].map((n) => ({
-    line: `podman run --network ${n} img`,
-    expect: /^usage: .*apart from the host/,
+  ...([
+    ["docker run img", ROOTLESS_DOCKER],
+    ["docker run --network host img", ROOTLESS_DOCKER],
+    ["docker run --network mine img", ROOTLESS_DOCKER],
+    ["podman run img", ROOTLESS_PODMAN],
+    ["podman run --network mine img", ROOTLESS_PODMAN],
+  ] as const).map(([line, engine]) => ({
+    name: `"${line}", rootless`,
+    line,
+    engine,
+    any: RELAY,
+    loopback: RELAY,
+    address: /^usage: .*cannot reach 169\.254\.170\.2 of this host/,
   })),
   {
-    line: "podman run --network vlan img",
-    expect: /^usage: .*"vlan" .*macvlan/,
+    name: "Docker Desktop",
+    line: "docker run --network mine img",
+    engine: DESKTOP,
+    any: NAME,
+    loopback: /^usage: .*Docker Desktop forwards it/,
+    address: /^usage: .*cannot reach 169\.254\.170\.2 of this host/,
   },
-  {
-    line: "docker run --network vlan img",
-    expect: /^usage: .*"vlan" .*macvlan/,
-  },
+];
+
+for (const { name, line, engine, any, loopback, address } of PLACES) {
+  const cases: [string, Mode | undefined, unknown][] = [
+    ["anywhere", ANY, any],
+    ["in any way", undefined, any],
+    ["on loopback", ON_LOOPBACK, loopback],
+    ["at one address", AT_ADDRESS, address],
+  ];
+  for (const [asks, mode, expect] of cases) {
+    testUnless(
+      line.startsWith("podman") ? linux : undefined,
+      `chooseReach() finds the way from ${name} of a client that asks ${asks}`,
+      async () => {
+        const found = await reach(line, engine, mode).catch((error) =>
+          `${error.code}: ${error.message}`
+        );
+        if (expect instanceof RegExp) {
+          return assert.match(String(found), expect);
+        }
+        assert.deepEqual(found, expect);
+      },
+    );
+  }
+}
+
+/** Ways without a listener that the container could reach. */
+const APART: { line: string; engine?: Engine; because: string }[] = [
+  ...["docker", "podman"].flatMap((program) => [
+    {
+      line: `${program} run --network none img`,
+      engine: {},
+      because: 'it has no network ("none")',
+    },
+    {
+      line: `${program} run --network container:a img`,
+      engine: {},
+      because: 'it shares the network of others ("container:a")',
+    },
+    {
+      line: `${program} run --network ns:/proc/1/ns/net img`,
+      engine: {},
+      because: 'it shares the network of others ("ns:/proc/1/ns/net")',
+    },
+    {
+      line: `${program} run --network vlan img`,
+      because: 'the network "vlan" is of the kind macvlan',
+    },
+    {
+      line: `${program} run --network inner img`,
+      because: 'the network "inner" is internal',
+    },
+  ]),
+  ...["slirp4netns", "slirp4netns:mtu=1", "pasta", "pasta:-t,1"].map((n) => ({
+    line: `podman run --network ${n} img`,
+    because: "rootless podman keeps this network apart from the host",
+  })),
   {
     line: "docker run --network bare img",
-    expect: /^usage: .*"bare" has no gateway/,
+    because: 'the network "bare" has no gateway',
   },
   {
     line: "docker run --network gone img",
-    expect: /^usage: .*"gone" has no gateway/,
+    because: 'the network "gone" has no gateway',
   },
-  { line: "docker run --network other img", expect: /^engine-failed: / },
-  { line: "docker run img", engine: {}, expect: /^engine-failed: / },
-  { line: ON_N, engine: docker("not JSON"), expect: /^engine-garbage: / },
-  { line: ON_N, engine: docker(""), expect: /^engine-garbage: / },
   ...[
     docker([]),
     docker({}),
@@ -231,8 +350,102 @@ const REFUSED: { line: string; engine?: Engine; expect: RegExp }[] = [
   ].map((engine) => ({
     line: ON_N,
     engine,
-    expect: /^usage: .*"n" has no gateway/,
+    because: 'the network "n" has no gateway',
   })),
+];
+
+for (const { line, engine, because } of APART) {
+  const isPodman = line.startsWith("podman");
+  const how = engine?.networks ? ` of ${JSON.stringify(engine.networks)}` : "";
+  testUnless(
+    isPodman ? linux : undefined,
+    `chooseReach() takes a relay for "${line}"${how}`,
+    async () => {
+      const known = engine ?? (isPodman ? PODMAN : DOCKER);
+      const { reach, reason } = await choose(line, known);
+      assert.deepEqual([reach.by, reason], [
+        "socket",
+        `by a relay on its own loopback, because ${because}`,
+      ]);
+    },
+  );
+}
+
+for (
+  const line of [
+    "docker run --network container:a img",
+    "podman run --network ns:x img",
+  ]
+) {
+  testUnless(
+    line.startsWith("podman") ? linux : undefined,
+    `chooseReach() takes a port of its own for the relay of "${line}"`,
+    async () => {
+      const ports = new Set<number>();
+      for (let i = 0; i < 20; i++) {
+        const { reach } = await choose(line, {});
+        assert(reach.by === "socket");
+        ports.add(reach.port);
+      }
+      const [lowest = 0, highest = 0] = [
+        Math.min(...ports),
+        Math.max(...ports),
+      ];
+      // Not where a relay of the shared network's owner is, nor where clients' ports begin.
+      assert(lowest >= 20_000 && highest < 32_768, `${[...ports]}`);
+      assert(ports.size > 10, `${ports.size} different ports`);
+    },
+  );
+}
+
+const REASONS: { line: string; mode: Mode; engine: Engine; reason: string }[] =
+  [
+    {
+      line: "docker run img",
+      mode: ANY,
+      engine: DOCKER,
+      reason:
+        'by its gateway 172.17.0.1, because the network "bridge" is a bridge of this host',
+    },
+    {
+      line: "docker run --network host img",
+      mode: ANY,
+      engine: DOCKER,
+      reason: "by this host's loopback, because its network is this host's",
+    },
+    {
+      line: "docker run img",
+      mode: ON_LOOPBACK,
+      engine: DOCKER,
+      reason:
+        "by a relay on its own loopback, because its SDK takes no other address than loopback",
+    },
+    {
+      line: "docker run img",
+      mode: AT_ADDRESS,
+      engine: DOCKER,
+      reason: "by 169.254.170.2 of this host, because its mode asks there",
+    },
+    {
+      line: "docker run img",
+      mode: ANY,
+      engine: DESKTOP,
+      reason:
+        "by the name host.docker.internal, because Docker Desktop forwards it",
+    },
+  ];
+
+for (const { line, mode, engine, reason } of REASONS) {
+  Deno.test(`chooseReach() says that "${line}" reaches us ${reason}`, async () => {
+    assert.equal((await choose(line, engine, mode)).reason, reason);
+  });
+}
+
+const REFUSED: { line: string; engine?: Engine; expect: RegExp }[] = [
+  { line: "docker run --network other img", expect: /^engine-failed: / },
+  { line: "docker run img", engine: {}, expect: /^engine-failed: / },
+  { line: ON_N, engine: docker("not JSON"), expect: /^engine-garbage: / },
+  { line: ON_N, engine: docker(""), expect: /^engine-garbage: / },
 ];
 
 for (const { line, engine, expect } of REFUSED) {
@@ -248,4 +461,14 @@ for (const { line, engine, expect } of REFUSED) {
       assert.match(`${error.code}: ${error.message}`, expect);
     },
   );
+}
+
+Deno.test("reachOfHost() asks at the one address of a mode", () => {
+  assert.deepEqual(reachOfHost(AT_ADDRESS), ADDRESS.reach);
+});
+
+for (const mode of [ANY, ON_LOOPBACK, undefined]) {
+  Deno.test(`reachOfHost() is loopback for ${mode?.reach ?? "no mode"}`, () => {
+    assert.deepEqual(reachOfHost(mode), { by: "loopback" });
+  });
 }

@@ -37,7 +37,7 @@ export class RunConnection {
   readonly #context: CommandContext;
   #request: RunRequest;
   #client: ControlClient;
-  readonly #replaceToken: (token: Secret) => Promise<void>;
+  readonly #replaceToken: ((token: Secret) => Promise<void>) | undefined;
   #isClosed = false;
   /** What the proxy gave at first. */
   readonly opened: RunOpened;
@@ -47,7 +47,7 @@ export class RunConnection {
     request: RunRequest,
     client: ControlClient,
     opened: RunOpened,
-    replaceToken: (token: Secret) => Promise<void>,
+    replaceToken: ((token: Secret) => Promise<void>) | undefined,
   ) {
     this.#replaceToken = replaceToken;
     this.#context = context;
@@ -63,14 +63,15 @@ export class RunConnection {
    * @param context The command's context.
    * @param request What the run asks for.
    * @param replaceToken Gives the client another token: while the proxy was
-   * away, somebody else may have listened where it sent the one before.
+   * away, somebody else may have listened where it sent the one before. Absent
+   * when its environment holds the token, which cannot be changed any more.
    * @returns The open run.
    * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
    */
   static async open(
     context: CommandContext,
     request: RunRequest,
-    replaceToken: (token: Secret) => Promise<void>,
+    replaceToken: ((token: Secret) => Promise<void>) | undefined,
   ): Promise<RunConnection> {
     const { clock } = context.platform;
     const deadline = clock.now() + PATIENCE_MS;
@@ -140,14 +141,16 @@ export class RunConnection {
 
   /** With a new token, unless it is still the proxy that knows the old one. */
   async #openAgain(client: ControlClient): Promise<void> {
-    const token = mintToken();
+    const replaceToken = this.#replaceToken;
+    if (!replaceToken) return void await openOn(client, this.#request);
+    const token = mintToken(`run-${this.#request.run}`);
     const tokenDigest = digestToken(token.reveal());
     try {
       const { endpointUrl } = await client.call("run-open", {
         ...this.#request,
         tokenDigest,
       });
-      await this.#replaceToken(token);
+      await replaceToken(token);
       if (endpointUrl !== this.opened.endpointUrl) {
         warn(this.#context, moved(this.opened));
       }

@@ -6,6 +6,7 @@
  */
 
 import { join } from "node:path";
+import { tokenFileContent } from "$core/binding.ts";
 import type { Paths } from "$core/paths.ts";
 import {
   ensurePrivateDir,
@@ -18,6 +19,16 @@ import type { Secret } from "$core/secret.ts";
 
 /** Run names are ours, so that a path made of one stays where it should. */
 export const RUN_NAME = /^[0-9a-z]{10}$/;
+
+/**
+ * Makes a name: lower-case base 36 fits file names, session names and host names.
+ *
+ * @returns 10 characters.
+ */
+export function newRunName(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(10));
+  return [...bytes].map((byte) => (byte % 36).toString(36)).join("");
+}
 
 const OWNER_LOCK = "owner.lock";
 
@@ -61,20 +72,18 @@ export async function createRunFiles(
   const root = runDirectory(paths, run);
   const lock = await markedDirectory(join(paths.runs, `.new-${run}`), root);
   const directory = join(root, "files");
+  // The proxy may make a socket there before there are files.
+  await makeDirectory(directory);
   return {
     directory,
     async write(files, token) {
-      await makeDirectory(directory);
       for (const file of files) await writeMounted(directory, file);
-      const content = token.reveal();
-      // No final newline: most SDKs send it as a part of the token.
+      const content = tokenFileContent(token);
       await writeMounted(directory, { path: "token", mode: 0o444, content });
     },
     async replaceToken(token) {
-      await writeFileAtomic(join(directory, "token"), token.reveal(), {
-        mode: 0o444,
-      });
-      await Deno.chmod(join(directory, "token"), 0o444);
+      const path = join(directory, "token");
+      await writeFileAtomic(path, tokenFileContent(token), { mode: 0o444 });
     },
     async remove() {
       await missingOk(Deno.remove(root, { recursive: true }));
@@ -146,7 +155,14 @@ async function isOwned(root: string): Promise<boolean> {
   }
 }
 
-async function writeMounted(
+/**
+ * Writes a file that a client sees, and the directories that it is in. One of
+ * the same name is replaced: a container that has it keeps what it opened.
+ *
+ * @param directory The client's directory on the host.
+ * @param file The file.
+ */
+export async function writeMounted(
   directory: string,
   file: MountedFile,
 ): Promise<void> {
@@ -158,15 +174,16 @@ async function writeMounted(
     await makeDirectory(join(directory, ...parts.slice(0, depth)));
   }
   const path = join(directory, ...parts);
-  await Deno.writeTextFile(path, file.content, {
-    createNew: true,
-    mode: file.mode,
-  });
-  // The mode of the creating call is cut by the umask.
-  await Deno.chmod(path, file.mode);
+  await writeFileAtomic(path, file.content, { mode: file.mode });
 }
 
-async function makeDirectory(path: string): Promise<void> {
+/**
+ * Makes a directory that a client sees, whatever its uid; the one above it must
+ * be private.
+ *
+ * @param path An absolute path.
+ */
+export async function makeDirectory(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true });
   await Deno.chmod(path, 0o755);
 }

@@ -16,7 +16,7 @@ import {
 } from "./run_files.ts";
 
 const NAME = "abcdefghij";
-const TOKEN = new Secret("moat_token");
+const TOKEN = new Secret("moat.run-x.token");
 const FILES = [
   { path: "a/config", mode: 0o444, content: "text\n" },
   { path: "a/helper", mode: 0o555, content: "#!/bin/sh\n" },
@@ -104,21 +104,40 @@ Deno.test("RunFiles.write() writes the token without a newline", async () => {
   await using run = await files(home);
   await written(run);
   const text = await Deno.readTextFile(join(run.directory, "token"));
-  assert.equal(text, "moat_token");
+  assert.equal(text, "Bearer moat.run-x.token");
 });
 
-Deno.test("RunFiles.write() overwrites no file", async () => {
+Deno.test("RunFiles.write() leaves a file that someone has opened as it was", async () => {
   await using home = await tempHome();
   await using run = await files(home);
-  await written(run);
-  await assert.rejects(written(run), Deno.errors.AlreadyExists);
+  const file = { path: "x", mode: 0o444, content: "old" } as const;
+  await run.write([file], TOKEN);
+  using opened = await Deno.open(join(run.directory, "x"));
+  await run.write([{ ...file, content: "new" }], TOKEN);
+  const texts = [
+    await new Response(opened.readable).text(),
+    await Deno.readTextFile(join(run.directory, "x")),
+  ];
+  assert.deepEqual(texts, ["old", "new"]);
 });
 
 Deno.test("RunFiles.write() lets no provider take the token's place", async () => {
   await using home = await tempHome();
   await using run = await files(home);
   const file = { path: "token", mode: 0o444, content: "mine" } as const;
-  await assert.rejects(run.write([file], TOKEN), Deno.errors.AlreadyExists);
+  await run.write([file], TOKEN);
+  const text = await Deno.readTextFile(join(run.directory, "token"));
+  assert.equal(text, `Bearer ${TOKEN.reveal()}`);
+});
+
+Deno.test("RunFiles.write() writes a program byte by byte", async () => {
+  await using home = await tempHome();
+  await using run = await files(home);
+  const content = Uint8Array.of(0x7f, 0x45, 0, 0xff, 0x0a);
+  await run.write([{ path: "relay", mode: 0o555, content }], TOKEN);
+  const path = join(run.directory, "relay");
+  assert.deepEqual(await Deno.readFile(path), content);
+  assert.equal(await modeOf(path), 0o555);
 });
 
 for (const path of ["../x", "a/../../x", "/etc/x", "a/../../../x"]) {

@@ -6,19 +6,17 @@
  * @module
  */
 
-import type { Binding } from "$core/binding.ts";
+import { type Binding, placeholderToken } from "$core/binding.ts";
 import type { RunOpened, RunRequest } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
-import {
-  type EndpointHandler,
-  errorAnswer,
-  type ProviderRegistry,
-} from "$core/provider.ts";
+import type { ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
-import { type BindingTable, collectRoutes, LiveBinding } from "./bindings.ts";
+import type { Binder, OnMisfit, Rights } from "./binder.ts";
+import type { BindingTable } from "./bindings.ts";
 import type { Listeners, Reached } from "./listeners.ts";
+import { findMode } from "./modes.ts";
 import { removeOrphan } from "./run_files.ts";
 
 /** How long a run outlives its connection, for a `moat run` that reconnects. */
@@ -30,31 +28,14 @@ export interface RunOwner {
   notify?(error: MoatError): void;
 }
 
-/** What a client of a revoked grant is told, or of one that its run does not fit any more. */
-const GRANT_GONE = errorAnswer(
-  403,
-  "grant-gone",
-  "The grant behind this endpoint was revoked, or this run may not use it any more",
-);
-
 interface Run {
   readonly request: RunRequest;
   readonly binding: Binding;
   readonly reached: Reached;
-  /** Every path that it was ever served. */
-  readonly paths: ReadonlySet<string>;
   /** Grants that were revoked meanwhile: one granted anew is not this run's. */
   readonly revoked: Set<string>;
   owner: RunOwner | undefined;
   cancelGrace: () => void;
-}
-
-/** What a run may have now. */
-interface Rights {
-  /** What answers, by path. */
-  readonly routes: ReadonlyMap<string, EndpointHandler>;
-  /** The grants behind it. */
-  readonly grants: readonly Grant[];
 }
 
 /** What {@link Runs} needs from outside. */
@@ -63,6 +44,8 @@ export interface RunsOptions {
   readonly platform: Platform;
   /** All providers. */
   readonly registry: ProviderRegistry;
+  /** Binds grants. */
+  readonly binder: Binder;
   /** The stored grants. */
   readonly store: Store;
   /** Where live bindings are entered. */
@@ -139,33 +122,40 @@ export class Runs {
     revoked: Set<string>,
     old: Run | undefined,
   ): { run: Run; served: readonly Grant[] } {
-    const { listeners, bindings } = this.#options;
+    const { listeners, binder } = this.#options;
     const binding = bindingOf(request);
     // A run that is resumed keeps what still fits.
-    const { routes, grants: served } = this.#route(
-      binding,
-      grants,
-      old?.paths,
-      old && ((grant, error) => this.#tellMisfit(old, grant, error)),
-    );
-    const reached = listeners.reach(
-      request.reach,
-      (error) => void this.#lose(request.run, error),
-    );
-    old?.reached.release();
+    const rights = binder.rights(binding, grants, old && this.#onMisfit(old));
+    // A socket stays: its path cannot be listened on twice.
+    const reached = old && request.reach.by === "socket"
+      ? old.reached
+      : listeners.reach(
+        request.reach,
+        (error) => void this.#lose(request.run, error),
+      );
+    if (reached !== old?.reached) void old?.reached.release();
     const run: Run = {
       request,
       binding,
       reached,
-      paths: new Set(routes.keys()),
       revoked: old?.revoked ?? revoked,
       owner,
       cancelGrace: () => {},
     };
     this.#runs.set(request.run, run);
     this.#measure();
-    bindings.set(new LiveBinding(binding, routes, reached.admits));
-    return { run, served };
+    this.#serve(run, rights);
+    return { run, served: rights.grants };
+  }
+
+  /** From here on its token counts. */
+  #serve({ request, binding, reached }: Run, rights: Rights): void {
+    const { bindings, binder } = this.#options;
+    const { tokenDigest } = request;
+    const { admits } = reached;
+    bindings.set(binding.name, [
+      binder.live({ binding, tokenDigest, admits }, rights),
+    ]);
   }
 
   /** From now on the new connection keeps a run that is resumed alive. */
@@ -174,7 +164,7 @@ export class Runs {
     if (this.#lostTokens.has(request.tokenDigest)) throw lost();
     const run = this.#runs.get(request.run);
     if (!run) return undefined;
-    if (run.binding.tokenDigest !== request.tokenDigest) {
+    if (run.request.tokenDigest !== request.tokenDigest) {
       throw new MoatError(
         "run-exists",
         `Cannot open run "${request.run}": another one has that name`,
@@ -212,13 +202,13 @@ export class Runs {
   /** Makes a changed or revoked grant count for all runs at once. */
   async grantChanged(name: string): Promise<void> {
     this.#changes++;
-    const { bindings, registry } = this.#options;
+    const { bindings, binder } = this.#options;
     const changed = [...this.#runs.values()].filter(({ binding }) =>
       binding.grants.includes(name)
     );
     // Before what clients wait for fails: the server then asks the new binding.
-    for (const { binding } of changed) bindings.remove(binding);
-    for (const provider of registry.all) provider.forget?.(name);
+    for (const { binding } of changed) bindings.remove(binding.name);
+    binder.forget(name);
     await Promise.all(changed.map(async (run) => {
       const served = await this.#renew(run);
       if (served.includes(name)) this.#tellChanged(run, name);
@@ -232,13 +222,15 @@ export class Runs {
     audit.recordSoon("grant-changed", fields);
   }
 
-  #tellMisfit({ binding, owner }: Run, grant: Grant, error: MoatError): void {
-    this.#options.platform.log.warn("binding-misfit", {
-      binding: binding.name,
-      grant: grant.name,
-      code: error.code,
-    });
-    owner?.notify?.(error);
+  #onMisfit({ binding, owner }: Run): OnMisfit {
+    return (grant, error) => {
+      this.#options.platform.log.warn("binding-misfit", {
+        binding: binding.name,
+        grant: grant.name,
+        code: error.code,
+      });
+      owner?.notify?.(error);
+    };
   }
 
   /** Tells those who keep runs alive that use a grant. */
@@ -248,22 +240,12 @@ export class Runs {
     }
   }
 
-  /**
-   * Finds the binding of a live run.
-   *
-   * @param name Such as `run-k3f9x2ab`.
-   */
-  binding(name: string): Binding | undefined {
-    return [...this.#runs.values()].map(({ binding }) => binding)
-      .find((binding) => binding.name === name);
-  }
-
   /** Binds a run anew to what the store says now; gives the grants it has. */
   async #renew(run: Run): Promise<string[]> {
-    const { bindings } = this.#options;
-    const { binding, reached, paths } = run;
+    const { bindings, binder } = this.#options;
+    const { binding } = run;
     // Off first: whatever fails below, the old rights must not last.
-    bindings.remove(binding);
+    bindings.remove(binding.name);
     let changes: number;
     let grants: Grant[];
     do {
@@ -272,14 +254,9 @@ export class Runs {
     } while (changes !== this.#changes);
     // It may have ended meanwhile.
     if (this.#runs.get(run.request.run) !== run) return [];
-    const { routes, grants: served } = this.#route(
-      binding,
-      grants,
-      paths,
-      (grant, error) => this.#tellMisfit(run, grant, error),
-    );
-    bindings.set(new LiveBinding(binding, routes, reached.admits));
-    return served.map(({ name }) => name);
+    const rights = binder.rights(binding, grants, this.#onMisfit(run));
+    this.#serve(run, rights);
+    return rights.grants.map(({ name }) => name);
   }
 
   /** The grants of a run that are still there and were never revoked. */
@@ -314,85 +291,43 @@ export class Runs {
     return await Promise.all(left.map((name) => store.get(name)));
   }
 
-  /**
-   * The endpoints of some grants; other paths that it was served refuse. A
-   * grant that the binding does not fit is told to `onMisfit`, or thrown.
-   */
-  #route(
-    binding: Binding,
-    grants: readonly Grant[],
-    paths: Iterable<string> = [],
-    onMisfit?: (grant: Grant, error: MoatError) => void,
-  ): Rights {
-    const routes = new Map<string, EndpointHandler>();
-    const served: Grant[] = [];
-    for (const grant of grants) {
-      const added = collectRoutes(binding, routes);
-      try {
-        this.#provider(grant).registerEndpoints(added.endpoints, grant);
-      } catch (error) {
-        if (!onMisfit) throw error;
-        onMisfit(grant, toMoatError(error));
-        continue;
-      }
-      served.push(grant);
-      for (const [path, handler] of added.routes) routes.set(path, handler);
-    }
-    for (const path of paths) {
-      if (!routes.has(path)) routes.set(path, () => GRANT_GONE);
-    }
-    return { routes, grants: served };
-  }
-
   #describe(
     request: RunRequest,
     grants: readonly Grant[],
     endpointUrl: string,
   ): RunOpened {
-    const { directory } = request;
-    const container = {
-      endpointUrl,
-      directory,
-      tokenFile: `${directory}/token`,
-    };
-    const providers = grants.map((grant) => this.#provider(grant));
+    const { registry, binder, endsWhenIdle } = this.#options;
+    const { directory, run } = request;
+    const mode = findMode(registry, request.grants, request.mode);
     return {
       endpointUrl,
-      env: Object.assign(
-        {},
-        ...grants.map((g) => this.#provider(g).containerEnv(g, container)),
-      ),
-      files: grants.flatMap((g) => [
-        ...this.#provider(g).containerMounts(g, container),
-      ]),
-      conflictingEnv: providers.flatMap((p) => [...p.conflictingEnv]),
-      endsWhenIdle: this.#options.endsWhenIdle,
-      environment: Object.fromEntries(grants.flatMap((g) => {
-        const identity = this.#provider(g).environmentIdentity?.(g);
-        return identity === undefined ? [] : [[g.name, identity]];
+      ...binder.setup(grants, {
+        mode: mode?.name ?? "",
+        endpointUrl,
+        directory,
+        ...(mode?.access === "query"
+          ? { token: placeholderToken(`run-${run}`) }
+          : { tokenFile: `${directory}/token` }),
+      }),
+      endsWhenIdle,
+      environment: Object.fromEntries(grants.flatMap((grant) => {
+        const identity = registry.get(grant.provider)
+          .environmentIdentity?.(grant);
+        return identity === undefined ? [] : [[grant.name, identity]];
       })),
     };
   }
 
-  #provider(grant: Grant) {
-    return this.#options.registry.get(grant.provider);
-  }
-
   /** The client has not started yet: use the time. A failure shows when it asks. */
   #prefetch(grants: readonly Grant[], run: Run): void {
-    for (const grant of grants) {
-      this.#provider(grant).prefetch?.(grant, run.binding).catch((thrown) => {
-        const error = toMoatError(thrown);
-        // Nobody waits for it: the run has ended, or has been bound anew.
-        if (this.#runs.get(run.request.run) !== run) return;
-        if (error.code === "grant-changed") return;
-        this.#options.platform.log.warn("prefetch-failed", {
-          grant: grant.name,
-          code: error.code,
-        });
-        run.owner?.notify?.(error);
-      });
-    }
+    const { binder, platform: { log } } = this.#options;
+    binder.prefetch(run.binding, grants, ({ name }, error) => {
+      // Nobody waits for it: the run has ended, or has been bound anew.
+      if (this.#runs.get(run.request.run) !== run) return;
+      if (error.code === "grant-changed") return;
+      log.warn("prefetch-failed", { grant: name, code: error.code });
+      run.owner?.notify?.(error);
+    });
   }
 
   #measure(): void {
@@ -403,27 +338,20 @@ export class Runs {
   async #lose(name: string, cause: MoatError): Promise<void> {
     const run = this.#runs.get(name);
     if (!run) return;
-    this.#lostTokens.add(run.binding.tokenDigest);
+    this.#lostTokens.add(run.request.tokenDigest);
     run.owner?.notify?.(lost(cause));
     await this.#end(run);
   }
 
   async #end(run: Run): Promise<void> {
-    const { platform, bindings, registry } = this.#options;
+    const { platform, bindings, binder } = this.#options;
     const { request, binding } = run;
     run.cancelGrace();
-    bindings.remove(binding);
+    bindings.remove(binding.name);
     this.#runs.delete(request.run);
     this.#measure();
-    run.reached.release();
-    for (const provider of registry.all) {
-      try {
-        await provider.cleanup(binding);
-      } catch (error) {
-        const { code } = toMoatError(error);
-        platform.log.error("cleanup-failed", { provider: provider.name, code });
-      }
-    }
+    await run.reached.release();
+    await binder.release(binding);
     await removeOrphan(platform.paths, request.run).catch((error) =>
       platform.log.warn("files-left", {
         run: request.run,
@@ -437,11 +365,11 @@ export class Runs {
 }
 
 function bindingOf(request: RunRequest): Binding {
-  const { run, grants, tokenDigest, settings, subject } = request;
+  const { run, grants, mode, settings, subject } = request;
   return {
     name: `run-${run}`,
     grants,
-    tokenDigest,
+    ...(mode !== undefined && { mode }),
     ...(settings && { settings }),
     subject: { ...subject, run },
   };

@@ -15,13 +15,22 @@ import {
   type TempHome,
   tempHome,
 } from "../tests/support/temp_home.ts";
-import { BindingTable } from "./bindings.ts";
+import { Binder } from "./binder.ts";
+import { BindingTable, type LiveBinding } from "./bindings.ts";
 import type { OnLost } from "./listeners.ts";
 import { runDirectory } from "./run_files.ts";
 import { Runs, type RunsOptions } from "./runs.ts";
 
 const RUN = "abcdefghij";
-const TOKEN = "moat_one";
+const OTHER_RUN = "0123456789";
+const TOKEN = tokenOf(RUN, "A");
+/** Another token of the same run. */
+const WRONG_TOKEN = tokenOf(RUN, "B");
+const OTHER_TOKEN = tokenOf(OTHER_RUN, "C");
+
+function tokenOf(run: string, letter: string): string {
+  return `moat.run-${run}.${letter.repeat(42)}A`;
+}
 
 function request(more: Partial<RunRequest> = {}): RunRequest {
   return {
@@ -50,10 +59,10 @@ function provider(name: string, more: Partial<Provider> = {}): Provider {
     },
     containerEnv: (_grant, container) => ({
       [`${name}_URL`]: container.endpointUrl,
-      [`${name}_TOKEN`]: container.tokenFile,
+      [`${name}_TOKEN`]: container.tokenFile ?? "",
     }),
     containerMounts: (_grant, { directory }) => [
-      { path: `${name}/file`, mode: 0o444, content: directory },
+      { path: `${name}/file`, mode: 0o444, content: directory ?? "" },
     ],
     ...more,
   };
@@ -73,9 +82,12 @@ class Bed {
 
   constructor(home?: TempHome, more: Partial<RunsOptions> = {}) {
     this.platform = fakePlatform(home ? { paths: home.paths } : {});
+    const registry = more.registry ??
+      createRegistry([provider("alpha"), provider("beta")]);
     this.runs = new Runs({
       platform: this.platform,
-      registry: createRegistry([provider("alpha"), provider("beta")]),
+      registry,
+      binder: new Binder(registry, this.platform),
       store: this.store,
       bindings: this.bindings,
       listeners: {
@@ -96,13 +108,24 @@ class Bed {
     return { url: `http://${by}:1`, admits: () => true, release };
   }
 
+  /** The binding of a token, which no run has to load. */
+  find(token = TOKEN): LiveBinding | undefined {
+    const live = this.bindings.find(token);
+    assert(!(live instanceof Promise));
+    return live;
+  }
+
   /** What a token's holder gets on some paths; `gone` for an unknown token. */
   get(path: string, token = TOKEN): string {
-    const live = this.bindings.find(token);
+    const live = this.find(token);
     if (!live) return "gone";
-    const answer = live.routes.get(path)?.({ binding: live.binding });
-    if (!(answer instanceof Answer)) return "not found";
-    return answer.status === 403 ? "refused" : answer.body;
+    const { routes, otherwise } = live.served;
+    const answer = routes.get(path)?.({ binding: live.binding }) ?? otherwise;
+    assert(answer instanceof Answer);
+    if (answer.status === 404) return "not found";
+    if (answer.status !== 403) return answer.body;
+    assert.equal(JSON.parse(answer.body).code, "grant-gone");
+    return "refused";
   }
 
   /** Waits until a run has ended wholly, its files included. */
@@ -155,7 +178,7 @@ Deno.test("open() gives a binding the run's settings and subject", async () => {
   const settings = { alpha: { duration: 900 } };
   const subject = { user: "ana", container: "web", labels: { a: "b" } };
   await bed.runs.open(request({ settings, subject }), {});
-  const binding = bed.runs.binding(`run-${RUN}`);
+  const binding = bed.bindings.get(`run-${RUN}`);
   assert.deepEqual([binding?.settings, binding?.subject], [
     settings,
     { ...subject, run: RUN },
@@ -165,15 +188,15 @@ Deno.test("open() gives a binding the run's settings and subject", async () => {
 Deno.test("open() names the run as subject, whatever the request says", async () => {
   const bed = new Bed();
   await bed.runs.open(request({ subject: { run: "another" } }), {});
-  assert.deepEqual(bed.runs.binding(`run-${RUN}`)?.subject, { run: RUN });
+  assert.deepEqual(bed.bindings.get(`run-${RUN}`)?.subject, { run: RUN });
 });
 
-Deno.test("binding() finds no run that has ended", async () => {
+Deno.test("close() leaves no binding of a run's name", async () => {
   const bed = new Bed();
   const owner = {};
   await bed.runs.open(request(), owner);
   await bed.runs.close(RUN, owner);
-  assert.equal(bed.runs.binding(`run-${RUN}`), undefined);
+  assert.equal(bed.bindings.get(`run-${RUN}`), undefined);
 });
 
 Deno.test("open() tells of a new run, and not of one that is resumed", async () => {
@@ -306,7 +329,7 @@ Deno.test("open() serves the run's grants to the holder of its token", async () 
   const bed = new Bed();
   await bed.runs.open(request(), {});
   assert.deepEqual(
-    [bed.get("/alpha"), bed.get("/beta"), bed.get("/alpha", "moat_two")],
+    [bed.get("/alpha"), bed.get("/beta"), bed.get("/alpha", WRONG_TOKEN)],
     ['{"n":1}', "not found", "gone"],
   );
 });
@@ -414,17 +437,17 @@ Deno.test("open() lets a resumed run outlive its first connection", async () => 
 Deno.test("open() refuses a run of that name with another token", async () => {
   const bed = new Bed();
   await bed.runs.open(request(), {});
-  const other = request({ tokenDigest: digestToken("moat_two") });
+  const other = request({ tokenDigest: digestToken(WRONG_TOKEN) });
   await assert.rejects(bed.runs.open(other, {}), { code: "run-exists" });
   assert.deepEqual(
-    [bed.get("/alpha"), bed.get("/alpha", "moat_two"), bed.inUse],
+    [bed.get("/alpha"), bed.get("/alpha", WRONG_TOKEN), bed.inUse],
     ['{"n":1}', "gone", ["loopback"]],
   );
 });
 
 Deno.test("open() lets one of two tokens win when both come at once", async () => {
   const bed = new Bed();
-  const other = request({ tokenDigest: digestToken("moat_two") });
+  const other = request({ tokenDigest: digestToken(WRONG_TOKEN) });
   const results = await Promise.allSettled([
     bed.runs.open(request(), {}),
     bed.runs.open(other, {}),
@@ -433,7 +456,7 @@ Deno.test("open() lets one of two tokens win when both come at once", async () =
     results.map(({ status }) => status).sort(),
     ["fulfilled", "rejected"],
   );
-  const served = [bed.get("/alpha"), bed.get("/alpha", "moat_two")];
+  const served = [bed.get("/alpha"), bed.get("/alpha", WRONG_TOKEN)];
   assert.deepEqual(served.sort(), ["gone", '{"n":1}'].sort());
   assert.equal(bed.inUse.length, 1);
 });
@@ -474,7 +497,7 @@ Deno.test("close() takes a run that is not there", async () => {
 Deno.test("close() tells of idleness only with the last run", async () => {
   const bed = new Bed();
   const owner = {};
-  const other = { run: "0123456789", tokenDigest: digestToken("moat_two") };
+  const other = { run: OTHER_RUN, tokenDigest: digestToken(OTHER_TOKEN) };
   await bed.runs.open(request(), owner);
   await bed.runs.open(request(other), owner);
   await bed.runs.close(RUN, owner);
@@ -536,7 +559,7 @@ Deno.test("disconnected() leaves a run five seconds", async () => {
 Deno.test("disconnected() ends only the runs of that connection", async () => {
   const bed = new Bed();
   const owner = {};
-  const other = { run: "0123456789", tokenDigest: digestToken("moat_two") };
+  const other = { run: OTHER_RUN, tokenDigest: digestToken(OTHER_TOKEN) };
   await bed.runs.open(request(), owner);
   await bed.runs.open(request(other), {});
   bed.runs.disconnected(owner);
@@ -634,9 +657,9 @@ Deno.test("open() gives a new run a grant that another one lost", async () => {
   const bed = new Bed();
   await bed.runs.open(request(), {});
   await grantAnew(bed);
-  const tokenDigest = digestToken("moat_two");
-  await bed.runs.open(request({ run: "0123456789", tokenDigest }), {});
-  assert.equal(bed.get("/alpha", "moat_two"), '{"n":3}');
+  const tokenDigest = digestToken(OTHER_TOKEN);
+  await bed.runs.open(request({ run: OTHER_RUN, tokenDigest }), {});
+  assert.equal(bed.get("/alpha", OTHER_TOKEN), '{"n":3}');
 });
 
 Deno.test("grantChanged() audits the change of a grant in use", async () => {
@@ -699,17 +722,14 @@ Deno.test("open() admits a token where the run is reached", async () => {
   });
   await bed.runs.open(request(), {});
   await bed.runs.grantChanged("alpha");
-  const live = bed.bindings.find(TOKEN);
-  assert.deepEqual(["172.17.0.1", "127.0.0.1"].map((a) => live?.admits(a)), [
-    true,
-    false,
-  ]);
+  const { admits } = bed.find()?.entry ?? assert.fail();
+  assert.deepEqual(["172.17.0.1", "127.0.0.1"].map(admits), [true, false]);
 });
 
 Deno.test("grantChanged() ends the answers that connections remember", async () => {
   const bed = new Bed();
   await bed.runs.open(request(), {});
-  const live = bed.bindings.find(TOKEN);
+  const live = bed.find();
   await bed.runs.grantChanged("alpha");
   assert.equal(live?.isLive, false);
 });
@@ -717,9 +737,9 @@ Deno.test("grantChanged() ends the answers that connections remember", async () 
 Deno.test("grantChanged() leaves runs without that grant alone", async () => {
   const bed = new Bed();
   await bed.runs.open(request(), {});
-  const live = bed.bindings.find(TOKEN);
+  const live = bed.find();
   await bed.runs.grantChanged("beta");
-  assert.deepEqual([live?.isLive, bed.bindings.find(TOKEN) === live], [
+  assert.deepEqual([live?.isLive, bed.find() === live], [
     true,
     true,
   ]);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Access } from "$core/binding.ts";
 import { Answer, errorAnswer } from "$core/provider.ts";
 import {
   ENGINE_HOSTS,
@@ -12,6 +13,7 @@ import {
   PROXY_NAME,
   unmapAddress,
 } from "./addresses.ts";
+import { NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from "./answers.ts";
 import type { BindingTable, LiveBinding } from "./bindings.ts";
 import { hasBody, type RequestHead } from "./http1/head.ts";
 import type { Peer, Reply, Service } from "./http1/server.ts";
@@ -45,12 +47,6 @@ const FOREIGN_PREFIXES = ["sec-fetch-", "x-forwarded-"];
 const HEALTH_PATH = "/healthz";
 
 const HEALTHY = new Answer(200, "ok\n", "text/plain");
-const UNAUTHORIZED = errorAnswer(
-  401,
-  "unauthorized",
-  "Wanted a known bearer token in the Authorization header",
-  [["WWW-Authenticate", "Bearer"]],
-);
 const TWO_TOKENS = errorAnswer(
   400,
   "ambiguous-token",
@@ -76,38 +72,67 @@ const FOREIGN_REQUEST = errorAnswer(
   "foreign-request",
   "Requests of browsers and forwarding proxies are refused",
 );
-/** There is nothing at this path. */
-export const NOT_FOUND: Answer = errorAnswer(
-  404,
-  "not-found",
-  "Nothing is served here",
-);
-/** The path takes no other method than GET. */
-export const NOT_ALLOWED: Answer = errorAnswer(
-  405,
-  "method-not-allowed",
-  "Only GET is served here",
-  [["Allow", "GET"]],
-);
+/** What another program's clients expect instead of our own ways. */
+export interface Dialect {
+  /** All paths that there are: others, and other methods, are refused before a token is looked at. */
+  readonly paths?: readonly string[];
+  /** Methods that are served. */
+  readonly methods: readonly string[];
+  /** The method is none of these. */
+  readonly notAllowed: Answer;
+  /** What an Authorization header with a token looks like; the token is its group. */
+  readonly authorization: RegExp;
+  /** No token was shown, or nothing that could be one. */
+  readonly noToken: Answer;
+  /** The token does not count. */
+  readonly unauthorized: Answer;
+  /** Changes the answer of an endpoint that waited for it. */
+  readonly failed: (answer: Answer) => Answer;
+}
+
+const OWN_DIALECT: Dialect = {
+  methods: ["GET"],
+  notAllowed: NOT_ALLOWED,
+  authorization: /^bearer +([\w.~+/=@-]+)$/i,
+  noToken: UNAUTHORIZED,
+  unauthorized: UNAUTHORIZED,
+  failed: (answer) => answer,
+};
 
 /**
  * Makes the service of the credential listeners.
  *
  * @param bindings The live bindings.
+ * @param dialect Default: our own answers.
  * @returns What `serve` calls for each request.
  */
-export function createService(bindings: BindingTable): Service {
+export function createService(
+  bindings: BindingTable,
+  dialect: Dialect = OWN_DIALECT,
+): Service {
   const service: Service = (head, peer) => {
     const refusal = checkHygiene(head, peer);
     if (refusal) return { answer: refusal };
     if (head.target === HEALTH_PATH) {
-      return head.method === "GET"
+      return dialect.methods.includes(head.method)
         ? { answer: HEALTHY, repeat: () => HEALTHY }
-        : { answer: NOT_ALLOWED };
+        : { answer: dialect.notAllowed };
     }
-    const client = identify(head, peer, bindings);
-    if (client instanceof Answer) return { answer: client };
-    return route(head, client, async () => await service(head, peer));
+    const wrong = dialect.paths && checkRoute(head, dialect.paths, dialect);
+    if (wrong) return { answer: wrong };
+    const shown = findToken(head, dialect);
+    if (shown instanceof Answer) return { answer: shown };
+    if (!shown) return { answer: dialect.noToken };
+    const found = bindings.find(shown.token);
+    const answer = (live: LiveBinding | undefined) =>
+      isAdmitted(live, shown, peer)
+        ? route(head, shown.path, live, dialect, askAnew)
+        : { answer: dialect.unauthorized };
+    return found instanceof Promise ? found.then(answer) : answer(found);
+
+    async function askAnew(): Promise<Reply> {
+      return await service(head, peer);
+    }
   };
   return service;
 }
@@ -137,7 +162,7 @@ export function checkHygiene(
 
 /**
  * Origin form, and one spelling of each path: no escapes, no dot segments, no
- * empty segments. A query is let through to authentication and then not found.
+ * empty segments. A query is let through to authentication.
  */
 function isPlainTarget(target: string): boolean {
   const query = target.indexOf("?");
@@ -151,6 +176,10 @@ function isPlainTarget(target: string): boolean {
  * which some clients leave out.
  */
 function isOurHost(host: string, peer: Peer): boolean {
+  // A relay's port is its own, and only its client can reach it.
+  if (peer.localHostname.startsWith("/")) {
+    return /^(127\.0\.0\.1|localhost)(:\d+)?$/i.test(host);
+  }
   const match = /^(?:\[([0-9a-f.]*:[0-9a-f:.]*)\]|([^:[\]]+))(?::(\d*))?$/
     .exec(host.toLowerCase());
   const [, six, four, port = peer.localPort] = match ?? [];
@@ -161,38 +190,79 @@ function isOurHost(host: string, peer: Peer): boolean {
   return name === "localhost" && isLoopback(address);
 }
 
-/**
- * Finds the binding, or the answer for a client that is not known: neither is
- * one that asks at an address where its run is not reached.
- */
-function identify(
+function checkRoute(
+  { target, method }: RequestHead,
+  paths: readonly string[],
+  { methods, notAllowed }: Dialect,
+): Answer | undefined {
+  if (!paths.includes(target.split("?")[0] ?? "")) return NOT_FOUND;
+  return methods.includes(method) ? undefined : notAllowed;
+}
+
+/** A token as it was shown, and the path that it was shown for. */
+interface Shown {
+  readonly token: string;
+  readonly access: Access;
+  readonly path: string;
+}
+
+/** What query modes send; in a form, as its name says. */
+const QUERY_TOKEN = "access_token";
+
+/** Finds the token, or the answer for a client that shows several. */
+function findToken(
   head: RequestHead,
-  peer: Peer,
-  bindings: BindingTable,
-): LiveBinding | Answer {
-  const values = head.values("authorization");
-  const hasQueryToken = /[?&]access_token=/.test(head.target);
+  { authorization }: Dialect,
+): Shown | Answer | undefined {
+  const { target } = head;
+  const at = target.indexOf("?");
+  const path = at < 0 ? target : target.slice(0, at);
+  const query = at < 0 ? [] : target.slice(at + 1).split("&");
+  const inQuery = query.filter((pair) => pair.startsWith(`${QUERY_TOKEN}=`));
   // Two fields that something on the way has joined are two tokens, too.
-  const tokens = values.flatMap((value) => value.split(","));
-  if (tokens.length + (hasQueryToken ? 1 : 0) > 1) return TWO_TOKENS;
-  const match = /^bearer +([\w.~+/=-]+)$/i.exec(tokens[0] ?? "");
-  const live = bindings.find(match?.[1] ?? "");
-  return live?.admits(unmapAddress(peer.localHostname)) ? live : UNAUTHORIZED;
+  const inHeader = head.values("authorization")
+    .flatMap((value) => value.split(","));
+  if (inHeader.length + inQuery.length > 1) return TWO_TOKENS;
+  const match = authorization.exec(inHeader[0] ?? "");
+  if (match) return { token: match[1] ?? "", access: "header", path: target };
+  if (inQuery[0] === undefined || inHeader.length > 0) return undefined;
+  // With anything beside it there is nothing at this path.
+  return {
+    token: inQuery[0].slice(QUERY_TOKEN.length + 1).replaceAll("%40", "@"),
+    access: "query",
+    path: query.length === 1 ? path : target,
+  };
+}
+
+/**
+ * Whether the client may ask: not one that asks at an address where its
+ * binding is not reached, or shows its token where others may see it.
+ */
+function isAdmitted(
+  live: LiveBinding | undefined,
+  { access }: Shown,
+  peer: Peer,
+): live is LiveBinding {
+  return live !== undefined && live.entry.access === access &&
+    live.entry.admits(unmapAddress(peer.localHostname));
 }
 
 function route(
   head: RequestHead,
+  path: string,
   client: LiveBinding,
+  { failed, methods, notAllowed }: Dialect,
   askAnew: () => Promise<Reply>,
 ): Reply | Promise<Reply> {
-  const handler = client.routes.get(head.target);
-  if (!handler) return { answer: NOT_FOUND };
-  if (head.method !== "GET") return { answer: NOT_ALLOWED };
+  const { routes, otherwise } = client.served;
+  const handler = routes.get(path);
+  if (!handler) return { answer: otherwise };
+  if (!methods.includes(head.method)) return { answer: notAllowed };
   const request = { binding: client.binding };
   // A client that was revoked while its answer was made must not get it; one
   // whose grant only changed gets what it may have now.
   const whileLive = async (answer: Answer) =>
-    client.isLive ? answer : (await askAnew()).answer;
+    client.isLive ? failed(answer) : (await askAnew()).answer;
   const repeat = () => {
     if (!client.isLive) return undefined;
     const answer = handler(request);

@@ -1,33 +1,38 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type Binding, digestToken } from "$core/binding.ts";
-import { Answer, type EndpointHandler } from "$core/provider.ts";
+import { Answer, type EndpointHandler, errorAnswer } from "$core/provider.ts";
 import { assertNoCanary, CANARY } from "../tests/support/canary.ts";
 import { toBytes } from "../tests/support/raw_http.ts";
-import { BindingTable, LiveBinding } from "./bindings.ts";
+import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
 import { HttpError, parseRequestHead } from "./http1/head.ts";
 import type { Peer, Reply } from "./http1/server.ts";
-import { createService } from "./service.ts";
+import { NOT_FOUND } from "./answers.ts";
+import { createService, type Dialect } from "./service.ts";
 
 const PEER: Peer = {
   localHostname: "127.0.0.1",
   localPort: 19080,
   remoteHostname: "127.0.0.1",
 };
-const TOKEN = `moat_${CANARY}`;
-const BINDING: Binding = {
-  name: "run-a",
-  grants: ["x"],
-  tokenDigest: digestToken(TOKEN),
-};
+const TOKEN = `moat.web@1.${CANARY}_-A`;
+const BINDING: Binding = { name: "web@1", grants: ["x"] };
 const SECRET = new Answer(200, '{"secret":true}');
 
 /** A binding that serves `/creds`. */
 function live(
   handler: EndpointHandler = () => SECRET,
-  admits: (localHostname: string) => boolean = () => true,
-): LiveBinding {
-  return new LiveBinding(BINDING, new Map([["/creds", handler]]), admits);
+  more: Partial<Entry> = {},
+): readonly LiveBinding[] {
+  const entry: Entry = {
+    binding: BINDING,
+    tokenDigest: digestToken(TOKEN),
+    access: "header",
+    admits: () => true,
+    ...more,
+  };
+  const routes = new Map([["/creds", handler]]);
+  return [new LiveBinding(entry, { routes, otherwise: NOT_FOUND })];
 }
 
 interface Sent {
@@ -53,10 +58,14 @@ function ask(
 }
 
 /** Asks one with the binding; gives status and code. */
-async function answer(sent: Sent): Promise<string> {
+async function answer(
+  sent: Sent,
+  more: Partial<Entry> = {},
+  dialect?: Dialect,
+): Promise<string> {
   const bindings = new BindingTable();
-  bindings.set(live());
-  const { answer } = await ask(createService(bindings), sent);
+  bindings.set(BINDING.name, live(undefined, more));
+  const { answer } = await ask(createService(bindings, dialect), sent);
   assertNoCanary(answer.body);
   if (answer === SECRET) return "served";
   if (answer.status === 200) return "healthy";
@@ -290,7 +299,7 @@ for (const method of ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "get", "X"]) {
 
 Deno.test("createService() names the allowed method with 405", async () => {
   const bindings = new BindingTable();
-  bindings.set(live());
+  bindings.set(BINDING.name, live());
   const reply = await ask(createService(bindings), { method: "POST" });
   assert.deepEqual(reply.answer.headers, [["Allow", "GET"]]);
 });
@@ -324,7 +333,7 @@ const TOKENS: { name: string; fields: string[]; expect: string }[] = [
   },
   {
     name: "the token's digest",
-    fields: [`Authorization: Bearer ${BINDING.tokenDigest}`],
+    fields: [`Authorization: Bearer ${digestToken(TOKEN)}`],
     expect: "401",
   },
   {
@@ -436,6 +445,344 @@ Deno.test("createService() takes no token from the query", async () => {
   assert.equal(await answer(sent), "401 unauthorized");
 });
 
+/** How a client in a query mode asks: without a field, as in its URI. */
+const IN_QUERY = TOKEN.replace("@", "%40");
+
+const QUERIES: { name: string; target: string; expect: string }[] = [
+  { name: "the token", target: `?access_token=${IN_QUERY}`, expect: "served" },
+  {
+    name: "the token with a plain @",
+    target: `?access_token=${TOKEN}`,
+    expect: "served",
+  },
+  { name: "no query", target: "", expect: "401 unauthorized" },
+  { name: "an empty query", target: "?", expect: "401 unauthorized" },
+  {
+    name: "an empty token",
+    target: "?access_token=",
+    expect: "401 unauthorized",
+  },
+  {
+    name: "another token",
+    target: `?access_token=moat.web%401.${"A".repeat(43)}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "the scheme before the token",
+    target: `?access_token=Bearer%20${IN_QUERY}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "another escape in the token",
+    target: `?access_token=${IN_QUERY.replace("moat.", "moat%2E")}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "a name that is escaped twice",
+    target: `?access_token=${IN_QUERY.replace("%40", "%2540")}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "another parameter's name",
+    target: `?Access_Token=${IN_QUERY}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "a longer parameter's name",
+    target: `?xaccess_token=${IN_QUERY}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "the token behind a second question mark",
+    target: `??access_token=${IN_QUERY}`,
+    expect: "401 unauthorized",
+  },
+  {
+    name: "the token twice",
+    target: `?access_token=${IN_QUERY}&access_token=${IN_QUERY}`,
+    expect: "400 ambiguous-token",
+  },
+  {
+    name: "the right token and a wrong one",
+    target: `?access_token=${IN_QUERY}&access_token=x`,
+    expect: "400 ambiguous-token",
+  },
+  {
+    name: "a wrong token and the right one",
+    target: `?access_token=x&a=b&access_token=${IN_QUERY}`,
+    expect: "400 ambiguous-token",
+  },
+  {
+    name: "a parameter before the token",
+    target: `?a=b&access_token=${IN_QUERY}`,
+    expect: "404 not-found",
+  },
+  {
+    name: "a parameter behind the token",
+    target: `?access_token=${IN_QUERY}&a=b`,
+    expect: "404 not-found",
+  },
+  {
+    name: "an empty parameter behind the token",
+    target: `?access_token=${IN_QUERY}&`,
+    expect: "404 not-found",
+  },
+];
+
+for (const { name, target, expect } of QUERIES) {
+  Deno.test(`createService() answers ${expect} in a query mode to ${name}`, async () => {
+    const sent = { target: `/creds${target}`, fields: [] };
+    assert.equal(await answer(sent, { access: "query" }), expect);
+  });
+}
+
+Deno.test("createService() serves no other path for a token in the query", async () => {
+  const sent = { target: `/creds/?access_token=${IN_QUERY}`, fields: [] };
+  assert.equal(await answer(sent, { access: "query" }), "404 not-found");
+});
+
+Deno.test("createService() refuses the token of a query mode in the field", async () => {
+  assert.equal(await answer({}, { access: "query" }), "401 unauthorized");
+});
+
+Deno.test("createService() refuses the token of a query mode in field and query", async () => {
+  const sent = { target: `/creds?access_token=${IN_QUERY}` };
+  assert.equal(await answer(sent, { access: "query" }), "400 ambiguous-token");
+});
+
+for (const scheme of ["Basic", "Digest", ""]) {
+  Deno.test(`createService() takes no token from the query beside the scheme ${JSON.stringify(scheme)}`, async () => {
+    const sent = {
+      target: `/creds?access_token=${IN_QUERY}`,
+      fields: [`Authorization: ${scheme} x`],
+    };
+    const found = await answer(sent, { access: "query" });
+    assert.equal(found, "400 ambiguous-token");
+  });
+}
+
+Deno.test("createService() asks a query mode for GET, once it is known", async () => {
+  const target = `/creds?access_token=${IN_QUERY}`;
+  const sent = { method: "POST", target, fields: [] };
+  const found = await answer(sent, { access: "query" });
+  assert.equal(found, "405 method-not-allowed");
+});
+
+Deno.test("createService() repeats the answer of a query mode", async () => {
+  const bindings = new BindingTable();
+  bindings.set(BINDING.name, live(undefined, { access: "query" }));
+  const target = `/creds?access_token=${IN_QUERY}`;
+  const { repeat } = await ask(createService(bindings), { target, fields: [] });
+  assert.equal(repeat?.(), SECRET);
+});
+
+/** Another program's ways. */
+const DIALECT: Dialect = {
+  paths: ["/creds"],
+  methods: ["GET", "HEAD"],
+  notAllowed: errorAnswer(405, "no-method", "x"),
+  authorization: /^Token ([\w.@-]+)$/,
+  noToken: errorAnswer(400, "no-token", "x"),
+  unauthorized: errorAnswer(401, "who", "x"),
+  failed: (answer) =>
+    answer.status === 502 ? new Answer(500, answer.body) : answer,
+};
+
+const SPOKEN: { name: string; sent: Sent; expect: string }[] = [
+  {
+    name: "the token in its own form",
+    sent: { fields: [`Authorization: Token ${TOKEN}`] },
+    expect: "served",
+  },
+  { name: "the token in our form", sent: {}, expect: "400 no-token" },
+  {
+    name: "HEAD",
+    sent: { method: "HEAD", fields: [`Authorization: Token ${TOKEN}`] },
+    expect: "served",
+  },
+  { name: "no token", sent: { fields: [] }, expect: "400 no-token" },
+  {
+    name: "what is no token",
+    sent: { fields: ["Authorization: Basic x"] },
+    expect: "400 no-token",
+  },
+  {
+    name: "an empty query token",
+    sent: { target: "/creds?access_token=", fields: [] },
+    expect: "401 who",
+  },
+  {
+    name: "an unknown token",
+    sent: { fields: ["Authorization: Token moat.x.y"] },
+    expect: "401 who",
+  },
+  {
+    name: "the token where another mode has it",
+    sent: { target: `/creds?access_token=${IN_QUERY}`, fields: [] },
+    expect: "401 who",
+  },
+  {
+    name: "two tokens",
+    sent: { fields: [AUTHORIZATION, AUTHORIZATION] },
+    expect: "400 ambiguous-token",
+  },
+  {
+    name: "another path without a token",
+    sent: { target: "/x", fields: [] },
+    expect: "404 not-found",
+  },
+  { name: "another path", sent: { target: "/x" }, expect: "404 not-found" },
+  {
+    name: "another method without a token",
+    sent: { method: "POST", fields: [] },
+    expect: "405 no-method",
+  },
+  {
+    name: "another method of /healthz",
+    sent: { method: "POST", target: "/healthz", fields: [] },
+    expect: "405 no-method",
+  },
+  {
+    name: "another method of another path",
+    sent: { method: "POST", target: "/x" },
+    expect: "404 not-found",
+  },
+  {
+    name: "/healthz",
+    sent: { target: "/healthz", fields: [] },
+    expect: "healthy",
+  },
+  {
+    name: "a foreign host",
+    sent: { host: "evil.example" },
+    expect: "403 foreign-host",
+  },
+];
+
+for (const { name, sent, expect } of SPOKEN) {
+  Deno.test(`createService() answers ${expect} in another dialect to ${name}`, async () => {
+    assert.equal(await answer(sent, {}, DIALECT), expect);
+  });
+}
+
+Deno.test("createService() in another dialect changes an answer that was waited for", async () => {
+  const bindings = new BindingTable();
+  bindings.set(BINDING.name, live(() => Promise.resolve(new Answer(502, "x"))));
+  const fields = [`Authorization: Token ${TOKEN}`];
+  const reply = await ask(createService(bindings, DIALECT), { fields });
+  assert.deepEqual([reply.answer.status, reply.answer.body], [500, "x"]);
+});
+
+Deno.test("createService() in another dialect changes what it repeats", async () => {
+  const answers = [SECRET, Promise.resolve(new Answer(502, "x"))];
+  const bindings = new BindingTable();
+  bindings.set(
+    BINDING.name,
+    live(() => answers.shift() ?? assert.fail()),
+  );
+  const fields = [`Authorization: Token ${TOKEN}`];
+  const { repeat } = await ask(createService(bindings, DIALECT), { fields });
+  assert.equal((await repeat?.())?.status, 500);
+});
+
+/** On a socket of its own, through a relay. */
+const SOCKET = { localHostname: "/moat/s.sock", localPort: 0 };
+
+const RELAYED: { host: string; expect: string }[] = [
+  { host: "127.0.0.1:19080", expect: "served" },
+  { host: "127.0.0.1:24711", expect: "served" },
+  { host: "127.0.0.1", expect: "served" },
+  { host: "localhost:19080", expect: "served" },
+  { host: "LOCALHOST", expect: "served" },
+  { host: "127.0.0.1.evil.example", expect: "403 foreign-host" },
+  { host: "evil.example", expect: "403 foreign-host" },
+  { host: "moat-proxy:19080", expect: "403 foreign-host" },
+  { host: "169.254.169.254", expect: "403 foreign-host" },
+  { host: "[::1]:19080", expect: "403 foreign-host" },
+];
+
+for (const { host, expect } of RELAYED) {
+  Deno.test(`createService() answers ${expect} through a relay to Host: ${host}`, async () => {
+    assert.equal(await answer({ host, peer: SOCKET }), expect);
+  });
+}
+
+/** How a binding can be loaded while its client waits. */
+function loadingTable(forms: readonly LiveBinding[]) {
+  const bindings = new BindingTable();
+  const loaded: string[] = [];
+  bindings.load = async (name) => {
+    loaded.push(name);
+    await Promise.resolve();
+    if (name === BINDING.name) bindings.set(name, forms);
+  };
+  return { service: createService(bindings), loaded };
+}
+
+Deno.test("createService() serves a client whose binding has to be loaded", async () => {
+  const { service } = loadingTable(live());
+  assert.equal((await ask(service)).answer, SECRET);
+});
+
+Deno.test("createService() refuses a wrong secret of a binding that has to be loaded", async () => {
+  const { service } = loadingTable(live());
+  const fields = [`Authorization: Bearer moat.web@1.${"A".repeat(43)}`];
+  assert.equal((await ask(service, { fields })).answer.status, 401);
+});
+
+Deno.test("createService() loads nothing for a request that it refuses anyway", async () => {
+  const { service, loaded } = loadingTable(live());
+  const refused: Sent[] = [
+    { host: "evil.example" },
+    { fields: [] },
+    { fields: [AUTHORIZATION, AUTHORIZATION] },
+    { fields: [AUTHORIZATION, "Origin: null"] },
+    { target: "/%63reds" },
+  ];
+  for (const sent of refused) await ask(service, sent);
+  assert.deepEqual(loaded, []);
+});
+
+Deno.test("createService() says what the binding says where there is no endpoint", async () => {
+  const [form] = live();
+  assert(form);
+  const gone = errorAnswer(403, "gone", "x");
+  const bindings = new BindingTable();
+  const { routes } = form.served;
+  const served = { routes, otherwise: gone };
+  bindings.set(BINDING.name, [new LiveBinding(form.entry, served)]);
+  const service = createService(bindings);
+  const found = ["/creds", "/other"].map(async (target) =>
+    (await ask(service, { target })).answer
+  );
+  assert.deepEqual(await Promise.all(found), [SECRET, gone]);
+});
+
+Deno.test("createService() gives nothing to a client whose binding is not what is stored any more", async () => {
+  const made = Promise.withResolvers<Answer>();
+  let isCurrent = true;
+  const bindings = new BindingTable();
+  const more = { isCurrent: () => isCurrent };
+  bindings.set(BINDING.name, live(() => made.promise, more));
+  const reply = ask(createService(bindings));
+  isCurrent = false;
+  made.resolve(SECRET);
+  assert.equal((await reply).answer.status, 401);
+});
+
+Deno.test("repeat() knows nothing of a binding that is not what is stored any more", async () => {
+  let isCurrent = true;
+  const bindings = new BindingTable();
+  bindings.set(
+    BINDING.name,
+    live(undefined, { isCurrent: () => isCurrent }),
+  );
+  const { repeat } = await ask(createService(bindings));
+  assert.equal(repeat?.(), SECRET);
+  isCurrent = false;
+  assert.equal(repeat?.(), undefined);
+});
+
 for (const query of ["?access_token=x", "?a=b&access_token="]) {
   Deno.test(`createService() refuses a token in ${query} and in the field`, async () => {
     const target = `/creds${query}`;
@@ -446,7 +793,7 @@ for (const query of ["?access_token=x", "?a=b&access_token="]) {
 /** A service with one binding. */
 function serving(handler?: EndpointHandler) {
   const bindings = new BindingTable();
-  bindings.set(live(handler));
+  bindings.set(BINDING.name, live(handler));
   return { bindings, service: createService(bindings) };
 }
 
@@ -475,7 +822,7 @@ Deno.test("createService() gives no answer to a client that is revoked meanwhile
   const made = Promise.withResolvers<Answer>();
   const { bindings, service } = serving(() => made.promise);
   const reply = ask(service);
-  bindings.remove(BINDING);
+  bindings.remove(BINDING.name);
   made.resolve(SECRET);
   assert.equal((await reply).answer.status, 401);
 });
@@ -485,7 +832,7 @@ Deno.test("createService() asks anew for a client whose grant changed meanwhile"
   const { bindings, service } = serving(() => made.promise);
   const reply = ask(service);
   const next = new Answer(200, "{}");
-  bindings.set(live(() => next));
+  bindings.set(BINDING.name, live(() => next));
   made.resolve(SECRET);
   assert.equal((await reply).answer, next);
 });
@@ -505,14 +852,14 @@ Deno.test("repeat() answers with what the handler gives now", async () => {
 Deno.test("repeat() knows nothing after a revoke", async () => {
   const { bindings, service } = serving();
   const { repeat } = await ask(service);
-  bindings.remove(BINDING);
+  bindings.remove(BINDING.name);
   assert.equal(repeat?.(), undefined);
 });
 
 Deno.test("repeat() knows nothing after a change", async () => {
   const { bindings, service } = serving();
   const { repeat } = await ask(service);
-  bindings.set(live());
+  bindings.set(BINDING.name, live());
   assert.equal(repeat?.(), undefined);
 });
 
@@ -522,7 +869,7 @@ Deno.test("repeat() gives no answer to a client that is revoked meanwhile", asyn
   const { bindings, service } = serving(() => answers.shift() ?? SECRET);
   const { repeat } = await ask(service);
   const answer = repeat?.();
-  bindings.remove(BINDING);
+  bindings.remove(BINDING.name);
   made.resolve(SECRET);
   assert.equal((await answer)?.status, 401);
 });
@@ -534,7 +881,7 @@ Deno.test("repeat() asks anew for a client whose grant changed meanwhile", async
   const { repeat } = await ask(service);
   const answer = repeat?.();
   const next = new Answer(200, "{}");
-  bindings.set(live(() => next));
+  bindings.set(BINDING.name, live(() => next));
   made.resolve(SECRET);
   assert.equal(await answer, next);
 });
@@ -574,7 +921,12 @@ const ADMITTED: { local: string; expect: number }[] = [
 for (const { local, expect } of ADMITTED) {
   Deno.test(`createService() answers ${expect} on ${local} to a token of 127.0.0.1`, async () => {
     const bindings = new BindingTable();
-    bindings.set(live(undefined, (address) => address === "127.0.0.1"));
+    bindings.set(
+      BINDING.name,
+      live(undefined, {
+        admits: (address) => address === "127.0.0.1",
+      }),
+    );
     const { answer } = await ask(createService(bindings), {
       host: "moat-proxy:19080",
       peer: { localHostname: local },
@@ -586,13 +938,13 @@ for (const { local, expect } of ADMITTED) {
 Deno.test("createService() says the same of a token elsewhere as of an unknown one", async () => {
   const bindings = new BindingTable();
   const unknown = await ask(createService(bindings));
-  bindings.set(live(undefined, () => false));
+  bindings.set(BINDING.name, live(undefined, { admits: () => false }));
   assert.deepEqual(await ask(createService(bindings)), unknown);
 });
 
 Deno.test("createService() tells which clients are known", async () => {
   const bindings = new BindingTable();
-  bindings.set(live());
+  bindings.set(BINDING.name, live());
   const service = createService(bindings);
   const replies = [{}, { target: "/healthz" }, { fields: [] }];
   const known = await Promise.all(

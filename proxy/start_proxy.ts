@@ -6,6 +6,7 @@
 
 import type { CommandContext } from "$core/cli/command.ts";
 import { MoatError } from "$core/errors.ts";
+import { environmentOfChild } from "./child.ts";
 
 /** Read early: the path of a program that was replaced since is not found. */
 const PROGRAM = Deno.execPath();
@@ -30,7 +31,7 @@ export async function startProxy(
       "--listen",
       `127.0.0.1:${port}`,
     ],
-    env: { ...context.platform.env },
+    env: environmentOfChild(context.platform.env),
     clearEnv: true,
     detached: true,
     stdin: "null",

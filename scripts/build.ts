@@ -5,6 +5,7 @@
  * The bundle is split, so that a command loads only what it needs. It is
  * compiled from a folder of its own with an empty deno.json, because
  * `deno compile` embeds every package of the project's lock file otherwise.
+ * The relay, which is C, lies in that folder as a file.
  *
  * @module
  */
@@ -23,6 +24,7 @@ import {
   ScriptError,
   sha256,
 } from "./process.ts";
+import { compileRelay } from "./relay.ts";
 
 /** What is compiled in; a proxy gives up `run` at start where it can. */
 const PERMISSIONS = ["net", "read", "write", "env", "run", "sys"];
@@ -40,8 +42,12 @@ const REQUIRE =
 /** Where the program's sources are, besides main.ts. */
 const FOLDERS = ["core", "proxy", "providers"];
 
+/** The relay's file in the bundle: all that is there is compiled in. */
+const RELAY = "relay";
+
 /** What makes the build what it is. */
-const OWN_FILES = ["build", "denort", "process"].map((f) => `scripts/${f}.ts`);
+const OWN_FILES = ["build", "denort", "process", "relay"]
+  .map((name) => `scripts/${name}.ts`);
 
 /** What to build. */
 export interface BuildOptions {
@@ -49,6 +55,8 @@ export interface BuildOptions {
   readonly release?: boolean;
   /** The project to build. Default: this one. */
   readonly root?: string;
+  /** Compiles the relay; an empty text means to build without. Default: `CC`, else `cc`. */
+  readonly compiler?: string;
 }
 
 /** What was built. */
@@ -78,7 +86,9 @@ export async function buildMoat(
   if (release && !/^[0-9a-f]+$/.test(commit)) throw notReleasable(commit);
   const path = join(root, "dist/moat");
   const override = Deno.env.get("DENORT_BIN");
-  const stamp = await fingerprint(root, [commit, String(release), override]);
+  const compiler = options.compiler ?? Deno.env.get("CC") ?? "cc";
+  const inputs = [commit, String(release), compiler, override];
+  const stamp = await fingerprint(root, inputs);
   const name = `dist/moat ${version} (commit ${commit})`;
   if (await isUpToDate(root, path, stamp)) {
     return { path, fresh: false, summary: `${name} is up to date` };
@@ -86,7 +96,7 @@ export async function buildMoat(
   const denort = await findDenort({ release, override });
   const work = await makeWorkDirectory(root);
   try {
-    await makeBundle(root, join(work, "bundle"), { version, commit });
+    await makeBundle(root, join(work, "bundle"), { version, commit, compiler });
     const made = await compile(work, denort);
     if (release) await checkBaseRuntime(await Deno.readFile(made));
     await checkProgram(made);
@@ -175,8 +185,11 @@ async function isUpToDate(
 async function makeBundle(
   root: string,
   outdir: string,
-  { version, commit }: { version: string; commit: string },
+  facts: { version: string; commit: string; compiler: string },
 ): Promise<void> {
+  await Deno.mkdir(outdir);
+  const relay = join(outdir, RELAY);
+  const hasRelay = await compileRelay(root, relay, facts.compiler);
   await esbuild({
     absWorkingDir: root,
     entryPoints: ["main.ts"],
@@ -196,8 +209,9 @@ async function makeBundle(
       FOLDERS.map((folder) => [`$${folder}`, join(root, folder)]),
     ),
     define: {
-      MOAT_VERSION: JSON.stringify(version),
-      MOAT_COMMIT: JSON.stringify(commit),
+      MOAT_VERSION: JSON.stringify(facts.version),
+      MOAT_COMMIT: JSON.stringify(facts.commit),
+      ...(hasRelay && { MOAT_RELAY: JSON.stringify(RELAY) }),
     },
     logLevel: "warning",
   }).finally(stopEsbuild);

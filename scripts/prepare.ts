@@ -28,7 +28,7 @@ const PYTHON_PACKAGES = [
   "awscli==1.45.11",
 ];
 
-/** Debian packages: container engines, AWS helper back ends, keyring, load, AWS clients. */
+/** Debian packages: container engines, AWS helper back ends, keyring, load, AWS clients, C compiler, service manager. */
 const SYSTEM_PACKAGES = [
   ..."podman runc netavark aardvark-dns iptables nftables conmon".split(" "),
   ..."docker.io iproute2 util-linux procps ca-certificates git".split(" "),
@@ -36,6 +36,7 @@ const SYSTEM_PACKAGES = [
   ..."python3 python3-venv dbus gnome-keyring libsecret-tools".split(" "),
   ..."nginx-light wrk openssl".split(" "),
   ..."faketime ruby-aws-sdk-core default-jdk-headless maven".split(" "),
+  ..."gcc libc6-dev systemd".split(" "),
 ];
 
 /** Makes a package's daemon stay off: only what a test starts may run. */

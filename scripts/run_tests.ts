@@ -1,5 +1,5 @@
 /**
- * Runs the tests: builds the executable, prepares the machine, starts
+ * Runs the tests: prepares the machine, builds the executable, starts
  * `deno test`, and says at the end what was skipped and what the counts are.
  *
  * @module
@@ -58,9 +58,10 @@ async function runTests(
 }
 
 await runScript(async () => {
-  console.log((await buildMoat()).summary);
   const selection = await parseArguments(Deno.args);
+  // First: among the packages is the C compiler that the build needs.
   if (needsPreparing(selection.paths)) await prepare();
+  console.log((await buildMoat()).summary);
   const junit = join(ROOT, `.cache/junit-${Deno.pid}.xml`);
   const code = await runTests(selection, junit);
   const report = await readIfThere(junit);

@@ -1,7 +1,7 @@
 /**
  * Installs the AWS clients of `tests/testdata/sdk_clients`: exact versions of
- * SDKs in Python, JavaScript, Go and Java, below `.cache/sdk_clients`. Ruby's
- * is a system package.
+ * SDKs in Python, JavaScript, Go, Java and Rust, below `.cache/sdk_clients`. The
+ * others are system packages. Tells also how each client is started.
  *
  * @module
  */
@@ -30,7 +30,15 @@ interface Recipe {
 }
 
 /** A language whose clients are installed here. */
-export type InstalledLanguage = "python" | "node" | "go" | "java";
+export type InstalledLanguage = "python" | "node" | "go" | "java" | "rust";
+
+/** Who runs a client: an installed language, or what the system has. */
+export type ClientLanguage =
+  | InstalledLanguage
+  | "venv"
+  | "debian"
+  | "ruby"
+  | "php";
 
 const RECIPES: Readonly<Record<InstalledLanguage, Recipe>> = {
   python: {
@@ -81,12 +89,76 @@ const RECIPES: Readonly<Record<InstalledLanguage, Recipe>> = {
       await must([...javac, join(source, "Clients.java")]);
     },
   },
+  rust: {
+    from: ["Cargo.toml", "Cargo.lock", "src/main.rs"],
+    install: async (source, target) => {
+      // Kept when the source changes: most of it is the crates'.
+      const build = join(SDK_CLIENTS, "rust-build");
+      const env = { CARGO_TARGET_DIR: build };
+      const cargo = ["cargo", "build", "--quiet", "--locked"];
+      await must(cargo, { cwd: source, env, timeoutMs: 1_800_000 });
+      await Deno.copyFile(
+        join(build, "debug/clients"),
+        join(target, "clients"),
+      );
+    },
+  },
 };
 
-/** All of them. */
-export const INSTALLED_LANGUAGES: readonly InstalledLanguage[] = Object.keys(
-  RECIPES,
-) as InstalledLanguage[];
+/** Those that the tests need; Rust's clients, which take minutes, are for the conformance matrix only. */
+export const INSTALLED_LANGUAGES: readonly InstalledLanguage[] = [
+  "python",
+  "node",
+  "go",
+  "java",
+];
+
+/** Whether a language's clients are installed here. */
+export function isInstalledLanguage(
+  language: ClientLanguage,
+): language is InstalledLanguage {
+  return language in RECIPES;
+}
+
+const source = (name: string) => join(SDK_CLIENTS_SOURCE, name);
+const installed = (name: string) => join(SDK_CLIENTS, name);
+
+const JVM = [
+  ...["java", "-XX:TieredStopAtLevel=1"],
+  ...["-cp", `${installed("java")}:${installed("java/*")}`],
+];
+
+/** What runs a language's program; a client's name follows. */
+const RUNNERS: Readonly<Record<ClientLanguage, readonly string[]>> = {
+  python: [installed("python/bin/python"), source("python/clients.py")],
+  venv: [join(ROOT, ".cache/venv/bin/python3"), source("python/clients.py")],
+  debian: ["/usr/bin/python3", source("python/clients.py")],
+  node: [
+    "env",
+    `NODE_PATH=${installed("node/node_modules")}`,
+    ...["node", source("node/clients.mjs")],
+  ],
+  go: [installed("go/clients")],
+  java: [...JVM, "Clients"],
+  rust: [installed("rust/clients")],
+  ruby: ["ruby", source("ruby/client.rb")],
+  php: ["php", source("php/client.php")],
+};
+
+/** Languages with one program for each client. */
+const SINGLE: readonly ClientLanguage[] = ["ruby", "php"];
+
+/**
+ * Tells how a client is started; it then speaks the protocol of
+ * `tests/testdata/sdk_clients/python/clients.py`.
+ *
+ * @param language Who runs it.
+ * @param name The client, such as `boto3`.
+ * @returns Program and arguments; `keep` may be added.
+ */
+export function clientArgv(language: ClientLanguage, name: string): string[] {
+  return [...RUNNERS[language], ...SINGLE.includes(language) ? [] : [name]];
+}
 
 /**
  * Tells whether a language's clients were installed.
@@ -110,16 +182,16 @@ export async function hasSdkClients(
 export async function installSdkClients(
   language: InstalledLanguage,
 ): Promise<void> {
-  const source = join(SDK_CLIENTS_SOURCE, language);
-  const target = join(SDK_CLIENTS, language);
+  const folder = source(language);
+  const target = installed(language);
   const { from, install } = RECIPES[language];
-  const files = from.map((name) => Deno.readFile(join(source, name)));
+  const files = from.map((name) => Deno.readFile(join(folder, name)));
   const digest = await sha256(await new Blob(await Promise.all(files)).bytes());
   const found = await readIfThere(join(target, MARKER));
   if (new TextDecoder().decode(found) === digest) return;
   console.error(`installing ${language} clients in .cache/sdk_clients`);
   if (await exists(target)) await Deno.remove(target, { recursive: true });
   await Deno.mkdir(target, { recursive: true });
-  await install(source, target);
+  await install(folder, target);
   await Deno.writeTextFile(join(target, MARKER), digest);
 }

@@ -5,6 +5,9 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { PROXY_COMMANDS } from "$proxy/commands/mod.ts";
+import { BIND_FLAGS, SERVE_FLAGS } from "$providers/aws/needroleshere/flags.ts";
+import { BINDING_FLAGS } from "$providers/aws/options/binding.ts";
 import { CREDENTIAL_PROCESS_FLAGS } from "$providers/aws/options/credential_process_flags.ts";
 import { GRANT_FLAGS } from "$providers/aws/options/grant.ts";
 import { sourceFiles } from "../scripts/check_imports.ts";
@@ -51,8 +54,11 @@ Deno.test("docs/aws-options.md has a test for each row", async () => {
 });
 
 Deno.test("docs/aws-options.md names flags that there are", () => {
-  const flags = [...GRANT_FLAGS, ...CREDENTIAL_PROCESS_FLAGS]
-    .map(({ name }) => `--${name}`);
+  const flags = [
+    ...[...GRANT_FLAGS, ...CREDENTIAL_PROCESS_FLAGS],
+    ...[...BINDING_FLAGS, ...BIND_FLAGS, ...SERVE_FLAGS],
+    ...PROXY_COMMANDS.flatMap((command) => command.flags),
+  ].map(({ name }) => `--${name}`);
   const named = ROWS.filter(({ moat }) => !PLANNED.test(moat))
     .flatMap(({ moat }) => moat.match(/--[a-z0-9-]+/g) ?? []);
   assert.deepEqual(named.filter((name) => !flags.includes(name)), []);

@@ -136,7 +136,7 @@ for word; do
     MOAT_AWS_CREDENTIAL_URL=*) url=\${word#*=} ;;
   esac
 done
-exec curl -sS --noproxy '*' --header "Authorization: Bearer $token" "$url"
+exec curl -sS --noproxy '*' --header "Authorization: $token" "$url"
 `;
 
 async function startContainer(

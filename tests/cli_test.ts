@@ -107,7 +107,19 @@ for (const [name, lines] of Object.entries(TRANSCRIPTS)) {
 function flagsOf(command: Command): Flag[] {
   const { providerFlags } = command;
   const { all } = createRegistry(PROVIDERS.map((make) => make(fakePlatform())));
-  const more = providerFlags ? all.flatMap((p) => p[providerFlags] ?? []) : [];
+  const more = all.flatMap((provider) => {
+    const { foreignBindings, bindingFlags = [] } = provider;
+    switch (providerFlags) {
+      case undefined:
+        return [];
+      case "serveFlags":
+        return foreignBindings?.serveFlags ?? [];
+      case "bindFlags":
+        return [...bindingFlags, ...foreignBindings?.bindFlags ?? []];
+      default:
+        return provider[providerFlags] ?? [];
+    }
+  });
   return [...command.flags, ...more];
 }
 

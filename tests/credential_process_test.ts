@@ -88,7 +88,7 @@ awsTest(
     const { runs: [run] } = await aws.json(inside);
     assertRefused(
       await aws.type(`moat credential-process --binding run-${run}`),
-      { error: /"run-\w{10}" with a grant of aws/, hint: /^moat status/ },
+      { error: /"run-\w{10}" with a grant of aws/, hint: /^moat bindings/ },
     );
   },
 );

@@ -369,7 +369,7 @@ const NO_SOURCES: Readonly<
   "a token of moat": {
     env: {
       AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://127.0.0.1:1/ecs/credentials",
-      AWS_CONTAINER_AUTHORIZATION_TOKEN: `moat_${"x".repeat(43)}`,
+      AWS_CONTAINER_AUTHORIZATION_TOKEN: `moat.web.${"x".repeat(43)}`,
     },
     error: /moat handed them out/,
     hint: /outside of the bound container/,

@@ -138,10 +138,12 @@ for (const engine of ["podman", "docker"] satisfies Engine[]) {
       ready: /^ready$/gm,
     });
     const [name = ""] = await runNames(workspace);
-    const token = await Deno.readTextFile(
+    const bearer = await Deno.readTextFile(
       workspace.path("moat", "runs", name, "files", "token"),
     );
-    assert.match(token, /^moat_[\w-]{43}$/);
+    const [, token = ""] = /^Bearer (moat\.run-\w{10}\.[\w-]{43})$/
+      .exec(bearer) ?? [];
+    assert.notEqual(token, "");
     const inspect = await run([bed.engine, "inspect", "watched"]);
     const audit = await scene.moat("audit", "--json");
     const places = {

@@ -157,7 +157,7 @@ const REFUSALS: readonly Refusal[] = [
   },
   {
     name: "an unknown token",
-    headers: () => bearer(`moat_${"A".repeat(43)}`),
+    headers: () => bearer(`moat.web.${"A".repeat(43)}`),
     ...UNAUTHORIZED,
   },
   { name: "an empty token", headers: () => bearer(""), ...UNAUTHORIZED },

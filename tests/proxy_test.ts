@@ -140,7 +140,10 @@ test("refuses a home whose socket path is too long, with a hint", async () => {
   });
   await Deno.remove(`/tmp/${"x".repeat(120)}`, { recursive: true });
   assert.equal(code, 1);
-  assert.match(stderr, /control socket .* found \d+\nhint: set MOAT_HOME/);
+  assert.match(
+    stderr,
+    /^error: Cannot bind the socket .* found \d+\nhint: set MOAT_HOME/,
+  );
 });
 
 test("writes its log as one JSON object a line", async (scene) => {

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { testUnless } from "./support/conditional.ts";
 import { MOAT, moatEnv, moatReason, runMoat } from "./support/moat.ts";
 import { MOCK_SESSION } from "./support/mock_sts.ts";
@@ -37,6 +37,7 @@ test("gives its command what its AWS client needs", async (scene) => {
     .filter(([name]) => /^(AWS|MOAT_AWS)_/.test(name) && !name.endsWith("URL"));
   assert.deepEqual(Object.fromEntries(given), {
     AWS_CONFIG_FILE: `${directory}/aws/config`,
+    AWS_CREDENTIAL_PROFILES_FILE: `${directory}/aws/config`,
     AWS_EC2_METADATA_DISABLED: "true",
     AWS_ENDPOINT_URL_STS: scene.sts.url,
     AWS_PAGER: "",
@@ -89,9 +90,14 @@ test("gives its command a session, by the helper", async (scene) => {
   assert.deepEqual([Version, AccessKeyId], [1, MOCK_SESSION.accessKeyId]);
 });
 
-test("writes the token without a newline", async (scene) => {
-  const { token } = await scene.startRun();
-  assert.match(token, /^moat_[\w-]{43}$/);
+test("writes the token as a header's value, without a newline", async (scene) => {
+  await scene.startRun();
+  const [name = ""] = await scene.runNames();
+  const path = join(scene.paths.runs, name, "files", "token");
+  assert.match(
+    await Deno.readTextFile(path),
+    new RegExp(`^Bearer moat\\.run-${name}\\.[\\w-]{43}$`),
+  );
 });
 
 test("prints nothing of its own", async (scene) => {
@@ -167,7 +173,7 @@ const FAILURES: { name: string; args: string[]; error: RegExp }[] = [
   {
     name: "no --grant",
     args: ["--", "touch", "started"],
-    error: /^error: Cannot run without a grant.*\nhint: moat run --grant/,
+    error: /^error: Cannot bind without a grant.*\nhint: moat run --grant/,
   },
   {
     name: "no command",

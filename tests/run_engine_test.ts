@@ -19,6 +19,7 @@ const MOCK_ENGINE = `#!/bin/sh
 case " $* " in
   *' info '*) echo "$MOCK_INFO" ;;
   *' network inspect '*) echo "$MOCK_NETWORK" ;;
+  *' image inspect '*) echo '{"Entrypoint":["/bin/entry"],"Cmd":["sh"]}' ;;
   *)
     for word; do
       case $word in
@@ -91,6 +92,7 @@ const OURS = [
   ...["--volume", "RUNS/RUN/files:/moat:ro,z"],
   ...["--add-host", "moat-proxy:127.0.0.3"],
   ...["--env", "AWS_CONFIG_FILE=/moat/aws/config"],
+  ...["--env", "AWS_CREDENTIAL_PROFILES_FILE=/moat/aws/config"],
   ...["--env", "AWS_SHARED_CREDENTIALS_FILE=/moat/aws/no-credentials"],
   ...["--env", "AWS_SDK_LOAD_CONFIG=1"],
   ...["--env", "AWS_REGION=us-east-1"],
@@ -142,8 +144,10 @@ for (const engine of ["docker", "podman"] as const) {
     `gives ${engine} the token in a file only`,
     async ({ scene, moat, argv }) => {
       await moat("run", "--grant", "aws", "--", engine, "run", "image");
-      const token = await Deno.readTextFile(scene.workspace.path("token"));
-      assert.match(token, /^moat_[\w-]{43}$/);
+      const bearer = await Deno.readTextFile(scene.workspace.path("token"));
+      const [, token = ""] = /^Bearer (moat\.run-\w{10}\.[\w-]{43})$/
+        .exec(bearer) ?? [];
+      assert.notEqual(token, "");
       assert.ok(!(await argv())?.join("\n").includes(token));
     },
   );
@@ -194,6 +198,44 @@ for (const engine of ["docker", "podman"] as const) {
   );
 }
 
+for (const network of ["none", "container:x"]) {
+  test(
+    "docker",
+    `gives docker run --network ${network} a relay`,
+    async ({ moat, argv }) => {
+      const { code, stderr } = await moat(
+        ...["run", "--grant", "aws", "--", "docker", "run"],
+        ...["--network", network, "image", "aws"],
+      );
+      assert.equal(code, 0, stderr);
+      assert.match(
+        stderr,
+        /^note: the container reaches moat by a relay on .*\n$/,
+      );
+      const line = (await argv() ?? []).join(" ");
+      const [, url, port] =
+        / --env MOAT_AWS_CREDENTIAL_URL=http:\/\/127\.0\.0\.1:(\d+)\/.* --entrypoint \/moat\/relay image (\d+) \/moat\/endpoint\.sock -- \/bin\/entry aws$/
+          .exec(line) ?? [];
+      assert.ok(url !== undefined && url === port, line);
+      assert.ok(!line.includes("--add-host"));
+    },
+  );
+}
+
+test(
+  "docker",
+  "says by which way the container reaches moat",
+  async ({ moat }) => {
+    const { stderr } = await moat(
+      ...["run", "--grant", "aws", "--", "docker", "run", "image"],
+    );
+    assert.equal(
+      stderr,
+      'note: the container reaches moat by its gateway 127.0.0.3, because the network "bridge" is a bridge of this host\n',
+    );
+  },
+);
+
 test(
   "docker",
   "listens on the gateway of the container's network as long as the container runs",
@@ -210,9 +252,7 @@ test(
     };
     const headers = {
       Host: `moat-proxy:${port}`,
-      Authorization: `Bearer ${await Deno.readTextFile(
-        scene.workspace.path("token"),
-      )}`,
+      Authorization: await Deno.readTextFile(scene.workspace.path("token")),
     };
     const { status } = await get(gateway, "/aws/process-credentials", headers);
     assert.equal(status, 200);
@@ -249,11 +289,6 @@ const REFUSED: readonly { command: string[]; error: RegExp }[] = [
   {
     command: ["/usr/bin/sudo", "-E", "podman", "run", "image"],
     error: /behind sudo/,
-  },
-  { command: ["docker", "run", "--network", "none", "image"], error: /"none"/ },
-  {
-    command: ["docker", "run", "--net=container:x", "image"],
-    error: /"container:x"/,
   },
 ];
 
@@ -315,7 +350,9 @@ for (const { options, name } of WARNED) {
       assert.equal(code, 0, stderr);
       assert.match(
         stderr,
-        new RegExp(`^warning: ${name} is set for the container .*\n$`),
+        new RegExp(
+          `^note: .*\nwarning: ${name} is set for the container .*\n$`,
+        ),
       );
       assert.deepEqual((await argv())?.slice(-options.length - 1), [
         ...options,
@@ -333,7 +370,7 @@ test(
       ...["run", "--grant", "aws", "--", "docker", "run", "image"],
       ...["tool", "-e", "AWS_PROFILE=x", "-d"],
     );
-    assert.equal(stderr, "");
+    assert.match(stderr, /^note: .*\n$/);
   },
 );
 

@@ -9,7 +9,7 @@ import { type MoatError, toMoatError, usageError } from "../errors.ts";
 import type { Flag, Provider, ProviderRegistry } from "../provider.ts";
 import { checkPrivateDir } from "../files.ts";
 import type { Paths } from "../paths.ts";
-import type { Arguments, Command } from "./command.ts";
+import type { Arguments, Command, ProviderFlags } from "./command.ts";
 import type { Wiring } from "./context.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { Output, stackOf } from "./output.ts";
@@ -19,6 +19,9 @@ import {
   HELP_FLAG,
   parseArguments,
 } from "./parse.ts";
+
+/** Flags that may stand before the command, for those who come from needroleshere. */
+const GLOBAL_FLAGS = /^--(url|configuration-directory)(=|$)/;
 
 /** What main.ts wires together. */
 export interface Program extends Wiring {
@@ -56,7 +59,7 @@ export async function runProgram(
       output.text(programHelp(program.commands, program.examples));
       return 0;
     }
-    const words = isHelp ? others : argv;
+    const words = isHelp ? others : commandFirst(argv);
     const { command, rest } = findCommand(program.commands, words);
     takesCommand = command.takesCommand ?? false;
     const line = isHelp ? ["--help", ...rest] : rest;
@@ -67,6 +70,18 @@ export async function runProgram(
     if (program.env["MOAT_DEBUG"] === "1") output.note(stackOf(error));
     return exitStatus(error, takesCommand);
   }
+}
+
+/** A program whose place we take has its global flags before the command. */
+function commandFirst(argv: readonly string[]): readonly string[] {
+  let at = 0;
+  for (let word; (word = argv[at]) && GLOBAL_FLAGS.test(word);) {
+    at += word.includes("=") ? 1 : 2;
+  }
+  const [command, ...rest] = argv.slice(at);
+  return command === undefined
+    ? argv
+    : [command, ...argv.slice(0, at), ...rest];
 }
 
 async function dispatch(
@@ -98,7 +113,7 @@ async function dispatch(
 
 /** Whether its first operand is a provider. */
 function takesProvider({ providerFlags }: Command): boolean {
-  return providerFlags !== undefined && providerFlags !== "bindingFlags";
+  return providerFlags === "grantFlags" || providerFlags === "simulateFlags";
 }
 
 /** The provider that the first word names, if it does: its flags come first. */
@@ -120,11 +135,23 @@ function flagsOf(command: Command, providers: readonly Provider[]): Flag[] {
   const { providerFlags } = command;
   if (!providerFlags) return [...command.flags];
   const names = new Set(command.flags.map((flag) => flag.name));
-  const more = providers.flatMap((p) => p[providerFlags] ?? [])
+  const more = providers.flatMap((p) => declaredFlags(p, providerFlags))
     .filter(({ name }) => !names.has(name) && names.add(name));
   return takesProvider(command)
     ? [...more, ...command.flags]
     : [...command.flags, ...more];
+}
+
+function declaredFlags(
+  { foreignBindings, ...provider }: Provider,
+  which: ProviderFlags,
+): readonly Flag[] {
+  if (which === "serveFlags") return foreignBindings?.serveFlags ?? [];
+  if (which !== "bindFlags") return provider[which] ?? [];
+  return [
+    ...provider.bindingFlags ?? [],
+    ...foreignBindings?.bindFlags ?? [],
+  ];
 }
 
 /** Refuses a flag that belongs to another provider than the one named. */
@@ -136,7 +163,7 @@ function checkProviderFlags(
   const { providerFlags } = command;
   if (!providerFlags || !takesProvider(command)) return;
   const provider = registry.get(args.operands[0] ?? "");
-  const known = [...command.flags, ...provider[providerFlags] ?? []];
+  const known = [...command.flags, ...declaredFlags(provider, providerFlags)];
   for (const name of Object.keys(args.flags)) {
     if (known.some((flag) => flag.name === name)) continue;
     throw usageError(

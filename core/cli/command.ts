@@ -48,6 +48,14 @@ export type Run = (
   args: Arguments,
 ) => Promise<number>;
 
+/** Flags that providers declare for one command. */
+export type ProviderFlags =
+  | "grantFlags"
+  | "simulateFlags"
+  | "bindingFlags"
+  | "bindFlags"
+  | "serveFlags";
+
 /** One row of the command table. */
 export interface Command {
   /** The words that select it, such as `grant list`. */
@@ -64,9 +72,9 @@ export interface Command {
   readonly operands?: readonly [min: number, max: number];
   /**
    * Adds the flags that providers declare: of the provider in the first
-   * operand, or all `bindingFlags`, because then grants name the providers.
+   * operand for `grant` and `simulate`, of all of them for the others.
    */
-  readonly providerFlags?: "grantFlags" | "simulateFlags" | "bindingFlags";
+  readonly providerFlags?: ProviderFlags;
   /** Shows the providers' own examples of `moat grant`. Default: false. */
   readonly showsGrantExamples?: boolean;
   /** Whether a command follows `--`; then its failures exit with 125. */

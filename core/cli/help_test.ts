@@ -100,9 +100,9 @@ function faults(command: Command): string[] {
   return [
     ...help.split("\n").filter((line) => line.length > 100),
     ...summaries.filter((text) => text.endsWith(".")),
-    ...command.examples.filter((line) =>
-      !line.startsWith(`moat ${command.name}`)
-    ),
+    // What a shell evaluates is a command line of ours, too.
+    ...command.examples.map((line) => line.replace(/^eval "\$\((.*)\)"$/, "$1"))
+      .filter((line) => !line.startsWith(`moat ${command.name}`)),
     ...command.examples.length > 0 ? [] : ["no example"],
   ];
 }

@@ -80,7 +80,7 @@ export function parseArguments(
     if (token.kind === "positional") operands.push(token.value);
     if (token.kind !== "option") continue;
     const flag = flags.find((f) => f.name === token.name);
-    const [operand] = operands;
+    const operand = operands[command.operands?.[1] ?? 0];
     if (!flag && command.takesCommand && operand !== undefined) {
       throw noDashes(command, operand);
     }
@@ -104,8 +104,9 @@ export function parseArguments(
 export function checkOperands(command: Command, args: Arguments): void {
   const [min, max] = command.operands ?? [0, 0];
   const usage = `moat ${command.name} ${command.usage}`.trim();
-  if (command.takesCommand && args.operands.length > 0) {
-    throw noDashes(command, args.operands[0] ?? "");
+  const [extra] = args.operands.slice(max);
+  if (command.takesCommand && extra !== undefined) {
+    throw noDashes(command, extra);
   }
   if (command.takesCommand && args.command.length === 0) {
     throw usageError('Cannot run: no command after "--"', `usage: ${usage}`);

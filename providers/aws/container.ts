@@ -1,12 +1,13 @@
 /**
- * Environment and files of a bound client: the SDK finds a config file whose
- * `credential_process` is our helper, which asks the proxy.
+ * Environment and files of a bound client. In mode `process` the SDK finds a
+ * config file whose `credential_process` is our helper, which asks the proxy;
+ * in the others it asks the proxy itself, as on ECS.
  *
  * @module
  */
 
 import { MoatError } from "$core/errors.ts";
-import type { Container, MountedFile } from "$core/provider.ts";
+import type { Container, Mode, MountedFile } from "$core/provider.ts";
 import { CREDENTIAL_HELPER } from "./helper.ts";
 import type { AwsSettings } from "./settings.ts";
 
@@ -40,30 +41,116 @@ export const CONFLICTING_ENV: readonly string[] = [
   "MOAT_AWS_CREDENTIAL_TOKEN_FILE",
 ];
 
+/** The address of container credentials on ECS, where SDKs send relative URIs. */
+const LINK_LOCAL = { hostname: "169.254.170.2", port: 80 };
+
+/** How clients can ask. */
+export const MODES: readonly Mode[] = [
+  {
+    name: "process",
+    summary: "credential_process: every SDK but the oldest, any network",
+    access: "header",
+    needsFiles: true,
+    reach: "any",
+  },
+  {
+    name: "ecs-full",
+    summary: "container credentials by a full URI on loopback",
+    access: "header",
+    needsFiles: false,
+    reach: "loopback",
+  },
+  {
+    name: "ecs-full-query",
+    summary: "the same with the token in the URI, for SDKs that send no header",
+    access: "query",
+    needsFiles: false,
+    reach: "loopback",
+  },
+  {
+    name: "ecs-relative",
+    summary: "container credentials at 169.254.170.2",
+    access: "header",
+    needsFiles: false,
+    reach: LINK_LOCAL,
+  },
+  {
+    name: "ecs-relative-query",
+    summary: "the same with the token in the URI, for SDKs that send no header",
+    access: "query",
+    needsFiles: false,
+    reach: LINK_LOCAL,
+  },
+];
+
 /**
  * The environment of a bound client.
  *
  * @param settings The grant's settings.
- * @param container Where the client finds us.
- * @returns Variables; no secret among them.
+ * @param container Where the client finds us, and in which mode it asks.
+ * @returns Variables; the token is among them only if the container names it.
  */
 export function containerEnv(
   settings: AwsSettings,
   container: Container,
 ): Record<string, string> {
+  const { mode } = container;
   return {
-    AWS_CONFIG_FILE: `${container.directory}/aws/config`,
-    // A key in the image's own file would win over credential_process.
-    AWS_SHARED_CREDENTIALS_FILE: `${container.directory}/aws/no-credentials`,
+    ...(container.directory !== undefined &&
+      filesEnv(settings, container.directory)),
+    ...(mode.startsWith("ecs-") ? ecsEnv(container) : processEnv(container)),
+  };
+}
+
+/** A client that reads our files is told the region, too. */
+function filesEnv(
+  { region }: AwsSettings,
+  directory: string,
+): Record<string, string> {
+  return {
+    AWS_CONFIG_FILE: `${directory}/aws/config`,
+    // Where the SDK for Java v1 looks for credential_process.
+    AWS_CREDENTIAL_PROFILES_FILE: `${directory}/aws/config`,
+    // A key in the image's own file would win over what we give.
+    AWS_SHARED_CREDENTIALS_FILE: `${directory}/aws/no-credentials`,
     // Older SDKs (Go v1, JavaScript v2) read the config file only with this.
     AWS_SDK_LOAD_CONFIG: "1",
-    AWS_REGION: settings.region,
+    AWS_REGION: region,
     // botocore reads only this one.
-    AWS_DEFAULT_REGION: settings.region,
+    AWS_DEFAULT_REGION: region,
     // No container has `less`; the AWS CLI would fail on long output.
     AWS_PAGER: "",
-    MOAT_AWS_CREDENTIAL_URL: container.endpointUrl + PROCESS_PATH,
-    MOAT_AWS_CREDENTIAL_TOKEN_FILE: container.tokenFile,
+  };
+}
+
+function processEnv(
+  { endpointUrl, tokenFile = "" }: Container,
+): Record<string, string> {
+  return {
+    MOAT_AWS_CREDENTIAL_URL: endpointUrl + PROCESS_PATH,
+    MOAT_AWS_CREDENTIAL_TOKEN_FILE: tokenFile,
+  };
+}
+
+/** Exactly the variables of one mode: an SDK that finds others may use them. */
+function ecsEnv(
+  { mode, endpointUrl, tokenFile, token }: Container,
+): Record<string, string> {
+  const isRelative = mode.startsWith("ecs-relative");
+  const query = mode.endsWith("-query")
+    ? `?access_token=${encodeURIComponent(token?.reveal() ?? "")}`
+    : "";
+  const header = tokenFile === undefined
+    ? { AWS_CONTAINER_AUTHORIZATION_TOKEN: `Bearer ${token?.reveal() ?? ""}` }
+    : { AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: tokenFile };
+  return {
+    ...(query === "" && header),
+    ...(isRelative
+      ? { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: CONTAINER_PATH + query }
+      : {
+        AWS_CONTAINER_CREDENTIALS_FULL_URI: endpointUrl + CONTAINER_PATH +
+          query,
+      }),
   };
 }
 
@@ -72,7 +159,7 @@ export function containerEnv(
  *
  * @param settings The grant's settings.
  * @param container Where the client finds them.
- * @returns Config, helper, and an empty credentials file.
+ * @returns Config, an empty credentials file and, in mode `process`, the helper.
  * @throws {MoatError} `bad-home` for a directory that no config file can name.
  */
 export function containerMounts(
@@ -80,17 +167,25 @@ export function containerMounts(
   container: Container,
 ): readonly MountedFile[] {
   const helper = `${container.directory}/aws/credentials`;
+  const isProcess = !container.mode.startsWith("ecs-");
   const config = [
     "[default]",
-    `credential_process = ${quotePath(helper)}`,
+    // Some clients refuse a command without an argument (MinIO for Go).
+    ...(isProcess ? [`credential_process = ${quotePath(helper)} get`] : []),
     `region = ${settings.region}`,
     "",
   ].join("\n");
-  return [
+  const files: MountedFile[] = [
     { path: "aws/config", mode: 0o444, content: config },
-    { path: "aws/credentials", mode: 0o555, content: CREDENTIAL_HELPER },
     { path: "aws/no-credentials", mode: 0o444, content: "" },
   ];
+  return isProcess
+    ? [...files, {
+      path: "aws/credentials",
+      mode: 0o555,
+      content: CREDENTIAL_HELPER,
+    }]
+    : files;
 }
 
 /** SDKs give the command line to a shell, or split it as a shell does. */

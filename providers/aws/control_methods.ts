@@ -101,7 +101,6 @@ export function hostBinding(env: Platform["env"]): Binding {
   return {
     name: HOST_BINDING,
     grants: [],
-    tokenDigest: "",
     subject: user ? { user } : {},
   };
 }
@@ -142,7 +141,7 @@ async function findTarget(
     const grant = await proxy.grant(target.grant);
     return { grant: checkProvider(grant), binding: hostBinding(env) };
   }
-  const binding = proxy.binding(target.binding);
+  const binding = await proxy.binding(target.binding);
   const name = binding?.grants.find((g) => g.split(":")[0] === "aws");
   if (!binding || !name) throw noBinding(target.binding);
   return { grant: await proxy.grant(name), binding };
@@ -167,7 +166,7 @@ function noBinding(name: string): MoatError {
   return new MoatError(
     "binding-not-found",
     `Cannot find a live binding ${JSON.stringify(name)} with a grant of aws`,
-    { hint: "moat status lists the live ones" },
+    { hint: "moat bindings lists those there are" },
   );
 }
 

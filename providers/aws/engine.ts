@@ -328,7 +328,7 @@ export class SessionEngine {
 }
 
 /** Who asks for what all bindings share. */
-const ANYBODY: Binding = { name: "grant", grants: [], tokenDigest: "" };
+const ANYBODY: Binding = { name: "grant", grants: [] };
 
 /** A grant that was replaced has other entries, whatever is still under way. */
 function keyOf({ grant, secrets }: Walk, parts: readonly unknown[]): string {
@@ -347,7 +347,7 @@ function digest(secret: Secret): string {
 }
 
 /** A session that would be made for them as well may be shared by all. */
-const NOBODY: Binding = { name: "nobody", grants: [], tokenDigest: "" };
+const NOBODY: Binding = { name: "nobody", grants: [] };
 
 const sameHops = (a: readonly Hop[], b: readonly Hop[]) =>
   JSON.stringify(a) === JSON.stringify(b);

@@ -33,7 +33,7 @@ aws_secret_access_key = ${SIMULATOR_SECRET_ACCESS_KEY}
 `;
 
 function binding(name: string, more: Partial<Binding> = {}): Binding {
-  return { name, grants: ["aws"], tokenDigest: "x", ...more };
+  return { name, grants: ["aws"], ...more };
 }
 
 /** An engine, a simulated STS and a shared credentials file. */

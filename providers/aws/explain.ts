@@ -26,7 +26,7 @@ export async function explain(
   grant: Grant,
   platform: Platform,
 ): Promise<readonly (readonly [label: string, value: string])[]> {
-  const binding = { name: "explain", grants: [], tokenDigest: "" };
+  const binding = { name: "explain", grants: [] };
   const [first] = planHops(readSettings(grant), binding);
   switch (first?.kind) {
     case "source":

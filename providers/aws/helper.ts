@@ -104,8 +104,9 @@ read_url() {
 read_token() {
   token=
   { IFS= read -r token <"$token_file"; } 2>/dev/null
+  token=\${token#Bearer }
   case $token in
-    '' | *[!A-Za-z0-9._~+/=-]*)
+    '' | *[!A-Za-z0-9._~+/=@-]*)
       clean "$token_file"
       fail "cannot read a token from $text"
       ;;

@@ -176,7 +176,7 @@ function refuseWidening(
       `Cannot make sessions of ${
         formatDuration(durationSeconds)
       }: the grant allows ${formatDuration(granted)}`,
-      "a run may only shorten its sessions; grant again with a longer --session-duration",
+      "a run or binding may only shorten its sessions; grant again with a longer --session-duration",
     );
   }
   if (policy && (settings.policy || policyArns?.length)) {

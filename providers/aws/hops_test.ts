@@ -21,7 +21,6 @@ function binding(
   return {
     name: "run-a",
     grants: ["aws"],
-    tokenDigest: "x",
     subject,
     ...(settings && { settings: { aws: { ...settings } } }),
   };

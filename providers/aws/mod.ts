@@ -12,8 +12,10 @@ import {
   CONTAINER_PATH,
   containerEnv,
   containerMounts,
+  MODES,
   PROCESS_PATH,
 } from "./container.ts";
+import { checkUrl } from "./check_url.ts";
 import { createControlMethods } from "./control_methods.ts";
 import { SessionEngine } from "./engine.ts";
 import { expiriesOf } from "./expiries.ts";
@@ -22,6 +24,7 @@ import { GRANT_FLAGS } from "./options/grant.ts";
 import { containerAnswer, processAnswer, type Session } from "./session.ts";
 import { readSettings } from "./settings.ts";
 import { SIMULATE_FLAGS } from "./simulator/flags.ts";
+import { createForeignBindings } from "./needroleshere/mod.ts";
 import { environmentIdentity } from "./sources/identity.ts";
 import { preloadSdk } from "./sts.ts";
 import { vend, VendRecorders } from "./vend.ts";
@@ -50,6 +53,9 @@ export function createAwsProvider(platform: Platform): Provider {
     grantExamples: GRANT_EXAMPLES,
     grantFlags: GRANT_FLAGS,
     bindingFlags: BINDING_FLAGS,
+    modes: MODES,
+    checkUrl,
+    foreignBindings: createForeignBindings(engine, platform),
     conflictingEnv: CONFLICTING_ENV,
     simulateFlags: SIMULATE_FLAGS,
     controlMethods: createControlMethods(engine, vends, platform),

@@ -18,7 +18,7 @@ const PROCESS = "/aws/process-credentials";
 const CONTAINER = "/ecs/credentials";
 
 function binding(name: string): Binding {
-  return { name, grants: ["aws"], tokenDigest: "x" };
+  return { name, grants: ["aws"] };
 }
 
 /** A provider with a mock STS behind it. */

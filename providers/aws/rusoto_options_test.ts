@@ -27,7 +27,7 @@ async function hopsOf(
     { name: "aws", flags: { role: [ROLE], ...flags }, validate: false },
     { ...ENV, ...env },
   );
-  const binding = { name: "run-a", grants: ["aws"], tokenDigest: "" };
+  const binding = { name: "run-a", grants: ["aws"] };
   return planHops(settings, binding);
 }
 

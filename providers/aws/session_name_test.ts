@@ -10,7 +10,6 @@ import {
 const BINDING: Binding = {
   name: "run-abc",
   grants: ["aws"],
-  tokenDigest: "x",
   subject: { run: "abc", container: "web 1", user: "émil" },
 };
 

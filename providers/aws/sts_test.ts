@@ -84,7 +84,7 @@ function settingsOf(
 /** Assumes the role as a grant does. */
 async function assumeRole(settings: AwsSettings) {
   const engine = new SessionEngine(fakePlatform({ now: NOW, env: ENV }));
-  const binding = { name: "x1", grants: [], tokenDigest: "" };
+  const binding = { name: "x1", grants: [] };
   const grant = { ...awsGrant(), settings: writeSettings(settings) };
   return await engine.obtain(grant, binding);
 }

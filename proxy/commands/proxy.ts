@@ -6,21 +6,17 @@
 
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { untilStopped } from "$core/cli/commands/signals.ts";
-import {
-  createLog,
-  fileStreams,
-  LOG_LEVELS,
-  type LogLevel,
-  type Streams,
-} from "$core/cli/output.ts";
-import { toMoatError, usageError } from "$core/errors.ts";
-import type { Log } from "$core/log.ts";
+import { fileStreams, type Streams } from "$core/cli/output.ts";
+import { toMoatError } from "$core/errors.ts";
+import { openOwnBindings } from "$core/own_bindings.ts";
 import type { FlagValues } from "$core/provider.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
-import { isLoopback } from "../addresses.ts";
+import { Binder } from "../binder.ts";
 import { BindingTable } from "../bindings.ts";
 import { serveControl } from "../control.ts";
 import { ExpiryWatch } from "../expiries.ts";
+import { openInherited } from "../inherited.ts";
+import { DEFAULT_LISTEN } from "../addresses.ts";
 import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
 import { ProcessPermission } from "../permissions.ts";
 import { prefetchGrants } from "../prefetch.ts";
@@ -29,8 +25,8 @@ import { holdProxyLock } from "../proxy_lock.ts";
 import { sweepRuns } from "../run_files.ts";
 import { Runs } from "../runs.ts";
 import { createService } from "../service.ts";
-
-const DEFAULT_LISTEN = "127.0.0.1:19080";
+import { StoredBindings } from "../stored_bindings.ts";
+import { logFrom, warnOfReach } from "./logging.ts";
 
 /** How long answers under way may take when the proxy stops. */
 const DRAIN_MS = 10_000;
@@ -46,24 +42,50 @@ export async function run(
   const { platform, registry, store, log, audit, output } = context;
   const { paths, clock } = platform;
   const listen = args.flags["listen"] as readonly string[] | undefined;
-  const addresses = (listen ?? [DEFAULT_LISTEN]).map(parseListen);
   const metricsAddress = metricsFrom(args.flags);
   using _lock = await holdProxyLock(paths);
-  log.use(await logFrom(context, args.flags));
+  const endsWhenIdle = args.flags["end-when-idle"] === true;
+  log.use(
+    await logFrom(
+      context,
+      args.flags,
+      endsWhenIdle ? await logFileStreams(paths.proxyLog) : context.streams,
+    ),
+  );
   await sweepRuns(paths);
   const bindings = new BindingTable();
   const listeners = new Listeners(platform, createService(bindings));
   const idle = Promise.withResolvers<void>();
-  const endsWhenIdle = args.flags["end-when-idle"] === true;
+  let status = 0;
+  const inherited = await openInherited({
+    env: platform.env,
+    onLost: ({ code, message }) => {
+      log.error("socket-lost", { code, message });
+      status = 1;
+      idle.resolve();
+    },
+  });
+  const byDefault = inherited.length > 0 ? [] : [DEFAULT_LISTEN];
+  const addresses = (listen ?? byDefault).map(parseListen);
   const endIfIdle = () => {
     if (!endsWhenIdle || runs.names.length + control.connections > 0) return;
     // At once: a run that is opened from here on would lose its proxy.
     runs.stop();
     idle.resolve();
   };
+  const binder = new Binder(registry, platform);
+  const stored = new StoredBindings({
+    platform,
+    binder,
+    store,
+    bindings: openOwnBindings(platform),
+    table: bindings,
+    listeners,
+  });
   const runs = new Runs({
     platform,
     registry,
+    binder,
     store,
     bindings,
     listeners,
@@ -83,6 +105,7 @@ export async function run(
     await prefetchGrants({ registry, store, log }, grant);
   };
   const grantChanged = async (name: string) => {
+    stored.grantChanged(name);
     await runs.grantChanged(name);
     const warnings = await permission.review();
     await expiries.review(name);
@@ -92,13 +115,19 @@ export async function run(
   const methods = new ProviderMethods({
     registry,
     store,
-    binding: (name) => runs.binding(name),
+    binding: (name) => stored.find(name),
     grantChanged,
   });
-  const urls = addresses.map((address) => listeners.listen(address));
+  const urls = [
+    ...inherited.map(({ listener, address }) =>
+      listeners.adopt(listener, address)
+    ),
+    ...addresses.map((address) => listeners.listen(address)),
+  ];
   const metricsUrl = metricsAddress &&
     await serveMetrics(context, listeners, metricsAddress);
   warnOfReach(addresses, "a token is still asked for", log);
+  await stored.start();
   const control = await serveControl(paths.controlSocket, {
     runs,
     onDisconnect: endIfIdle,
@@ -107,9 +136,11 @@ export async function run(
       version: `${VERSION} ${COMMIT}`,
       listeners: urls,
       runs: runs.names,
+      bindings: stored.names,
       expiries: expiries.statuses,
     }),
     grantChanged,
+    bindingChanged: (name) => stored.changed(name),
     callProvider: (...call) => methods.call(...call),
   });
   // Before anyone knows that we are ready, and so may stop us.
@@ -129,10 +160,11 @@ export async function run(
   expiries.stop();
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
+  await Promise.all(inherited.map((socket) => socket.close()));
   await control.close();
   await audit.flush();
   log.info("stopped");
-  return 0;
+  return status;
 }
 
 function metricsFrom(flags: FlagValues): ListenAddress | undefined {
@@ -154,48 +186,6 @@ async function serveMetrics(
   warnOfReach([address], "metrics are served without a token", log);
   const service = createMetricsService(() => kept.read());
   return listeners.listenApart(address, service, "--metrics");
-}
-
-function warnOfReach(
-  addresses: readonly ListenAddress[],
-  remark: string,
-  log: Log,
-): void {
-  for (const { hostname } of addresses) {
-    if (isLoopback(hostname)) continue;
-    log.warn("not-loopback", {
-      hostname,
-      reason: `other machines may reach this listener; ${remark}`,
-    });
-  }
-}
-
-async function logFrom(
-  { streams, platform: { paths } }: CommandContext,
-  flags: FlagValues,
-): Promise<Log> {
-  const endsWhenIdle = flags["end-when-idle"] === true;
-  const {
-    "log-format": format = streams.isTerminal ? "text" : "json",
-    "log-level": level = "info",
-  } = flags;
-  if (format !== "json" && format !== "text") {
-    throw usageError(
-      `Cannot use ${JSON.stringify(format)} as log format`,
-      "write --log-format json or --log-format text",
-    );
-  }
-  if (!LOG_LEVELS.includes(level as LogLevel)) {
-    throw usageError(
-      `Cannot use ${JSON.stringify(level)} as log level`,
-      `write one of ${LOG_LEVELS.join(", ")}`,
-    );
-  }
-  return createLog(
-    endsWhenIdle ? await logFileStreams(paths.proxyLog) : streams,
-    format,
-    level as LogLevel,
-  );
 }
 
 /** Nobody reads the stderr of a proxy that `moat run` started. */

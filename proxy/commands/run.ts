@@ -4,143 +4,112 @@
  * @module
  */
 
+import { join } from "node:path";
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
-import { digestToken, mintToken } from "$core/binding.ts";
+import { digestToken, mintToken, placeholderToken } from "$core/binding.ts";
 import type { RunOpened } from "$core/control.ts";
-import { parseGrantName } from "$core/grant.ts";
-import { MoatError, usageError } from "$core/errors.ts";
+import type { Reach } from "$core/reach.ts";
+import type { Mode } from "$core/provider.ts";
+import type { Secret } from "$core/secret.ts";
+import { askEngine } from "../ask_engine.ts";
+import { queryWarnings, readGrantNames } from "../bind_plan.ts";
 import { readBindingSettings } from "../binding_settings.ts";
-import { runChild } from "../child.ts";
-import { type EngineRun, parseEngineRun } from "../engine.ts";
-import { readLines } from "../engine_files.ts";
+import { environmentOfClient, runChild } from "../child.ts";
+import { CONTAINER_DIRECTORY } from "../addresses.ts";
+import { containerCommand } from "../container_command.ts";
+import { parseEngineRun } from "../engine.ts";
 import { compareEnvironments } from "../environments.ts";
-import { chooseReach, type ContainerReach } from "../reach.ts";
-import { createRunFiles } from "../run_files.ts";
+import { findMode } from "../modes.ts";
+import { warnOfConflicts } from "../conflicts.ts";
+import { chooseReach, type ContainerReach, reachOfHost } from "../reach.ts";
+import { relayFiles } from "../relay/files.ts";
+import { createRunFiles, newRunName, type RunFiles } from "../run_files.ts";
 import { RunConnection } from "../run_connection.ts";
 import { findSubject } from "../subject.ts";
-import { askEngine } from "../ask_engine.ts";
-
-/** Where a container sees the run's files. */
-const CONTAINER_DIRECTORY = "/moat";
 
 /** Runs one command bound to grants. */
 export async function run(
   context: CommandContext,
   args: Arguments,
 ): Promise<number> {
-  const grants = (args.flags["grant"] ?? []) as readonly string[];
-  if (grants.length === 0) {
-    throw usageError(
-      "Cannot run without a grant: --grant is missing",
-      "moat run --grant NAME -- COMMAND; moat grant list shows those there are",
-    );
-  }
-  const names = grants.map((grant) => parseGrantName(grant).name);
-  const settings = await readBindingSettings(context.registry, names, args);
+  const { platform, output, registry } = context;
+  const grants = readGrantNames(
+    args,
+    registry,
+    "moat run --grant NAME -- COMMAND",
+  );
+  const settings = await readBindingSettings(registry, grants, args);
+  const modeName = args.flags["mode"] as string | undefined;
+  const mode = findMode(registry, grants, modeName);
+  for (const warning of queryWarnings(mode)) output.warn(warning);
   const container = parseEngineRun(args.command);
-  const way = container && await chooseReach(container, askEngine(container));
-  const { platform, output } = context;
-  const token = mintToken();
+  const way = container &&
+    await chooseReach(container, mode, askEngine(container));
   const name = newRunName();
+  const token = mintToken(`run-${name}`);
   const files = await createRunFiles(platform.paths, name);
   let connection: RunConnection | undefined;
   try {
+    const reach = reachOf(way, mode, files);
     connection = await RunConnection.open(context, {
       run: name,
-      grants: names,
+      grants,
       tokenDigest: digestToken(token.reveal()),
       directory: container ? CONTAINER_DIRECTORY : files.directory,
-      reach: way?.reach ?? { by: "loopback" },
+      reach,
+      ...(modeName !== undefined && { mode: modeName }),
       ...(settings && { settings }),
       subject: await findSubject(name, platform.env, container),
-    }, (fresh) => files.replaceToken(fresh));
-    const { opened } = connection;
-    await files.write(opened.files, token);
-    for (const warning of await compareEnvironments(context, names, opened)) {
+    }, mode?.access === "query" ? undefined : replaceIn(files));
+    const opened = withToken(connection.opened, name, token);
+    await files.write([...opened.files, ...await relayFiles(reach)], token);
+    for (const warning of await compareEnvironments(context, grants, opened)) {
       output.warn(warning);
     }
-    if (container) await warnOfConflicts(container, opened, context);
-    const command = container && way
-      ? containerCommand(container, way, opened, files.directory)
-      : args.command;
-    const env = container ? platform.env : childEnv(platform.env, opened);
-    return await runChild(command, env, output);
+    if (!container || !way) {
+      return await runChild(
+        args.command,
+        environmentOfClient(platform.env, opened),
+        output,
+      );
+    }
+    output.note(`note: the container reaches moat ${way.reason}`);
+    await warnOfConflicts(container, opened.conflictingEnv, output);
+    const { argv, env } = await containerCommand(container, {
+      env: opened.env,
+      directory: files.directory,
+      options: way.options,
+      relayPort: reach.by === "socket" ? reach.port : undefined,
+    });
+    return await runChild(argv, { ...platform.env, ...env }, output);
   } finally {
     await files.remove();
     await connection?.close();
   }
 }
 
-/** Lower-case base 36: fits file names, session names and host names. */
-function newRunName(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(10));
-  return [...bytes].map((byte) => (byte % 36).toString(36)).join("");
+/** A socket is among the files that the container sees. */
+function reachOf(
+  way: ContainerReach | undefined,
+  mode: Mode | undefined,
+  { directory }: RunFiles,
+): Reach {
+  const reach = way?.reach ?? reachOfHost(mode);
+  return reach.by === "socket"
+    ? { ...reach, path: join(directory, "endpoint.sock") }
+    : reach;
 }
 
-/** Our options go right after the verb, so that the user's own win over them. */
-function containerCommand(
-  container: EngineRun,
-  way: ContainerReach,
-  opened: RunOpened,
-  directory: string,
-): string[] {
-  if (directory.includes(":")) {
-    throw new MoatError(
-      "bad-home",
-      `Cannot mount "${directory}": a colon in a path cannot be given to ${container.engine}`,
-      { hint: "set MOAT_HOME to a path without a colon" },
-    );
-  }
-  const env = Object.entries(opened.env).flatMap((
-    [key, value],
-  ) => ["--env", `${key}=${value}`]);
-  // z: on a host with SELinux the container may read it; ignored elsewhere.
-  const volume = `${directory}:${CONTAINER_DIRECTORY}:ro,z`;
-  return [
-    ...container.head,
-    "--volume",
-    volume,
-    ...way.options,
-    ...env,
-    ...container.tail,
-  ];
+function replaceIn(files: RunFiles): (token: Secret) => Promise<void> {
+  return (fresh) => files.replaceToken(fresh);
 }
 
-/** The environment of a plain child: nothing that would override ours. */
-function childEnv(
-  env: Readonly<Record<string, string>>,
-  opened: RunOpened,
-): Record<string, string> {
-  const kept = Object.entries(env).filter(([name]) =>
-    !opened.conflictingEnv.includes(name) && name !== "MOAT_SOURCE"
-  );
-  return { ...Object.fromEntries(kept), ...opened.env };
-}
-
-/** What the user sets for the container stays, because it was asked for. */
-async function warnOfConflicts(
-  container: EngineRun,
-  opened: RunOpened,
-  { output }: CommandContext,
-): Promise<void> {
-  const fromFiles = await Promise.all(container.envFiles.map(namesIn));
-  const given = [...container.envNames, ...fromFiles.flat()];
-  for (const name of opened.conflictingEnv) {
-    if (!given.some((pattern) => matchesName(pattern, name))) continue;
-    output.warn(
-      `${name} is set for the container and overrides moat's credentials; leave it out`,
-    );
-  }
-}
-
-/** podman passes on all variables that begin with what is before a `*`. */
-function matchesName(pattern: string, name: string): boolean {
-  return pattern.endsWith("*")
-    ? name.startsWith(pattern.slice(0, -1))
-    : name === pattern;
-}
-
-async function namesIn(path: string): Promise<string[]> {
-  const lines = await readLines(path);
-  return lines.map((line) => line.split("=")[0]?.trim() ?? "");
+/** The proxy, which never sees the token, leaves a place for it. */
+function withToken(opened: RunOpened, run: string, token: Secret): RunOpened {
+  const place = placeholderToken(`run-${run}`).reveal();
+  const env = Object.entries(opened.env).map(([name, value]) => [
+    name,
+    value.replaceAll(place, token.reveal()),
+  ]);
+  return { ...opened, env: Object.fromEntries(env) };
 }

@@ -11,6 +11,7 @@ const STATUS: ProxyStatus = {
   version: "1.2.3 abc",
   listeners: ["http://127.0.0.1:1", "http://[::1]:2"],
   runs: ["abcdefghij"],
+  bindings: ["web"],
   expiries: [{
     grant: "alpha:x",
     what: "certificate",
@@ -56,6 +57,7 @@ Deno.test("moat status shows what the proxy tells", async () => {
       "  listener  http://127.0.0.1:1\n",
       "  listener  http://[::1]:2\n",
       "  run       abcdefghij\n",
+      "  binding   web\n",
       "  ends      2026-01-02T00:00:00.000Z  certificate of alpha:x; renew it\n",
     ].join(""),
     err: "",

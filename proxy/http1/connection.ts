@@ -28,7 +28,7 @@ import { encodeAnswer } from "./writer.ts";
 export interface Peer {
   /** The port it connected to; 0 on a unix socket. */
   readonly localPort: number;
-  /** The address it connected to; empty on a unix socket. */
+  /** The address it connected to; the path of a unix socket. */
   readonly localHostname: string;
   /** The client's address; empty on a unix socket. */
   readonly remoteHostname: string;
@@ -443,7 +443,11 @@ function describePeer(conn: Deno.Conn): Peer {
   const remote = conn.remoteAddr;
   return {
     localPort: "port" in local ? local.port : 0,
-    localHostname: "hostname" in local ? local.hostname : "",
+    localHostname: "hostname" in local
+      ? local.hostname
+      : "path" in local
+      ? local.path
+      : "",
     remoteHostname: "hostname" in remote ? remote.hostname : "",
   };
 }

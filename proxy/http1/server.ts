@@ -28,7 +28,7 @@ export interface ServeOptions {
   readonly onError: (error: unknown) => void;
   /** Bounds the connections of several servers together; further ones are answered 503. Default: 10,000 of its own. */
   readonly pool?: ConnectionPool;
-  /** The same for each remote address; unix sockets do not count. Default: no limit. */
+  /** The same for each remote address; clients without one count as one. Default: no limit. */
   readonly maxConnectionsPerAddress?: number;
 }
 
@@ -193,7 +193,7 @@ class Server implements HttpServer {
 
   #isFull(address: string): boolean {
     const { maxConnectionsPerAddress } = this.#options;
-    if (maxConnectionsPerAddress === undefined || address === "") return false;
+    if (maxConnectionsPerAddress === undefined) return false;
     return (this.#perAddress.get(address) ?? 0) >= maxConnectionsPerAddress;
   }
 

@@ -49,7 +49,7 @@ export interface TestProxy extends MoatServer {
 export interface StartedRun extends MoatServer {
   /** The process of the command; what it was given is in its environment. */
   readonly childPid: number;
-  /** What is in the run's token file. */
+  /** The token that is in the run's token file. */
   readonly token: string;
   /** Runs the command's credential helper, as an SDK in the command would. */
   askHelper(): Promise<RunResult>;
@@ -153,9 +153,10 @@ export class Scene implements AsyncDisposable {
       return env["MOAT_AWS_CREDENTIAL_URL"] ? env : undefined;
     });
     const helper = `${dirname(env["AWS_CONFIG_FILE"] ?? "")}/credentials`;
-    const token = await Deno.readTextFile(
+    const bearer = await Deno.readTextFile(
       env["MOAT_AWS_CREDENTIAL_TOKEN_FILE"] ?? "",
     );
+    const token = bearer.replace(/^Bearer /, "");
     return {
       ...server,
       childPid,
@@ -187,8 +188,8 @@ export class Scene implements AsyncDisposable {
   ): Promise<TestRun> {
     const control = await this.control();
     if (!control) throw new Error("no proxy is running");
-    const token = mintToken().reveal();
     const name = crypto.randomUUID().replaceAll("-", "").slice(0, 10);
+    const token = mintToken(`run-${name}`).reveal();
     const opened = await control.call("run-open", {
       run: name,
       grants,

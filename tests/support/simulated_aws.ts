@@ -65,7 +65,7 @@ export interface SimulatedAwsOptions {
 
 /** Waits until a signal ends it, and shows its URL and token. */
 const WAIT =
-  'echo "ready $MOAT_AWS_CREDENTIAL_URL#$(cat "$MOAT_AWS_CREDENTIAL_TOKEN_FILE")"; exec sleep 60';
+  'token=$(cat "$MOAT_AWS_CREDENTIAL_TOKEN_FILE"); echo "ready $MOAT_AWS_CREDENTIAL_URL#${token#Bearer }"; exec sleep 60';
 
 /** The path of the answer that is short on time. */
 export const CONTAINER = "/ecs/credentials";

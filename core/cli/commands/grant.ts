@@ -29,7 +29,8 @@ export async function run(
   });
   await store.put(grant);
   // Before the audit log, which may be on a full disk.
-  await tellProxy(context, name);
+  const { warnings } = await tellProxy(context, "grant-changed", name);
+  warnings.forEach((warning) => output.warn(warning));
   await audit.record("granted", { grant: name, settings: grant.settings });
   const advice = [
     ...await provider.advise?.(grant) ?? [],

@@ -23,7 +23,8 @@ export async function run(
       { hint: "moat grant list shows those there are" },
     );
   }
-  await tellProxy(context, name);
+  const { warnings } = await tellProxy(context, "grant-changed", name);
+  warnings.forEach((warning) => output.warn(warning));
   await audit.record("revoked", { grant: name });
   output.data(
     { name, revoked: true },

@@ -5,7 +5,7 @@
  */
 
 import { callProxy } from "../../control.ts";
-import { toMoatError } from "../../errors.ts";
+import { type MoatError, toMoatError } from "../../errors.ts";
 import type { Grant } from "../../grant.ts";
 import type { CommandContext } from "../command.ts";
 
@@ -27,27 +27,42 @@ export function summarise(grant: Grant): Record<string, unknown> {
   };
 }
 
+/** What came of telling a proxy. */
+export interface Told {
+  /** Whether one runs, which then audits what it was told. */
+  readonly isThere: boolean;
+  /** Sentences for the person who changed it. */
+  readonly warnings: readonly string[];
+}
+
 /**
- * Tells a running proxy that a grant changed, so that it counts at once.
+ * Tells a running proxy that a grant or a binding changed, so that it counts
+ * at once.
  *
- * The store is already written: a proxy that cannot be told is a warning.
+ * It is already written: a proxy that cannot be told is a warning.
  *
  * @param context The command's context.
- * @param name The grant.
+ * @param method What changed.
+ * @param name Its name.
+ * @returns What came of it; never rejects.
  */
 export async function tellProxy(
-  context: CommandContext,
+  { platform }: CommandContext,
+  method: "grant-changed" | "binding-changed",
   name: string,
-): Promise<void> {
-  const { output, platform } = context;
+): Promise<Told> {
   try {
-    const told = await callProxy(platform, "grant-changed", { name });
-    told?.warnings.forEach((warning) => output.warn(warning));
+    const told = await callProxy(platform, method, { name });
+    const warnings = told && "warnings" in told ? told.warnings : [];
+    return { isThere: told !== undefined, warnings };
   } catch (error) {
-    output.warn(
-      `a running proxy could not be told about "${name}": ${
-        toMoatError(error).message
-      }; restart it`,
-    );
+    return { isThere: true, warnings: [untold(name, toMoatError(error))] };
   }
+}
+
+/** It did not understand, or it has a reason why it cannot serve it. */
+function untold(name: string, { code, message, hint }: MoatError): string {
+  return code.startsWith("control-")
+    ? `a running proxy could not be told about "${name}": ${message}; restart it`
+    : [message, hint].filter((part) => part !== undefined).join("; ");
 }

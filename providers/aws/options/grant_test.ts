@@ -65,7 +65,6 @@ async function hopsOf(
   return planHops(await settingsOf(flags, options), {
     name: "run-a",
     grants: ["aws"],
-    tokenDigest: "",
   });
 }
 

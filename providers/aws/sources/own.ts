@@ -19,7 +19,7 @@ import {
 import { hasKeys } from "./identity.ts";
 
 /** A token of moat's own. */
-const OWN_TOKEN = /moat_[\w-]{43}/i;
+const OWN_TOKEN = /(?:moat|needroleshere)\.[\w.@-]+\.[\w-]{43}/i;
 
 /** `moat credential-process`, wherever it is, with options or without. */
 const OWN_COMMAND =

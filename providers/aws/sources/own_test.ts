@@ -12,7 +12,7 @@ import {
   sourcePlatform,
 } from "../../../tests/support/source_bed.ts";
 
-const OWN_TOKEN = `moat_${"aB3-_".repeat(9).slice(0, 43)}`;
+const OWN_TOKEN = `moat.web-1.${"aB3-_".repeat(9).slice(0, 43)}`;
 const CONTAINER = { container: { url: "http://127.0.0.1:1/x" } };
 const REFUSED = { code: "source-is-moat" };
 
@@ -27,10 +27,10 @@ const OWN = [
   `Basic x ${OWN_TOKEN}\n`,
   OWN_TOKEN.toUpperCase(),
 ];
-const OTHER = ["", "other", "moat_x", "Bearer other", "moat_ rest"];
+const OTHER = ["", "other", "moat.x", "Bearer other", "moat. rest"];
 
 for (const token of OWN) {
-  const shown = JSON.stringify(token.replace(/(moat_)\S*/i, "$1…"));
+  const shown = JSON.stringify(token.replace(/(moat\.)\S*/i, "$1…"));
   Deno.test(`refuseOwnSource() refuses the token ${shown}`, async () => {
     await using bed = await SourceBed.open();
     const source = bed.source({ order: ["container"], ...CONTAINER });

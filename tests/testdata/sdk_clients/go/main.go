@@ -1,5 +1,5 @@
-// Go clients of AWS, one per run: `clients NAME`; the protocol is that of
-// ../python/clients.py.
+// Go clients of AWS, one per run: `clients NAME [keep]`; the protocol is that
+// of ../python/clients.py.
 package main
 
 import (
@@ -18,44 +18,70 @@ import (
 
 type poll func() (key string, expires time.Time, err error)
 
-var clients = map[string]poll{
-	"v2": func() (string, time.Time, error) {
+// What opens each client; poll then asks it.
+var clients = map[string]func() (poll, error){
+	"v2": func() (poll, error) {
 		ctx := context.Background()
 		loaded, err := config.LoadDefaultConfig(ctx)
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		found, err := loaded.Credentials.Retrieve(ctx)
-		return found.AccessKeyID, found.Expires, err
+		return func() (string, time.Time, error) {
+			found, err := loaded.Credentials.Retrieve(ctx)
+			return found.AccessKeyID, found.Expires, err
+		}, err
 	},
-	"v1": func() (string, time.Time, error) {
+	"v1": func() (poll, error) {
 		opened, err := session.NewSession()
-		if err != nil {
-			return "", time.Time{}, err
-		}
-		found, err := opened.Config.Credentials.Get()
-		return found.AccessKeyID, time.Time{}, err
+		return func() (string, time.Time, error) {
+			found, err := opened.Config.Credentials.Get()
+			return found.AccessKeyID, time.Time{}, err
+		}, err
 	},
-	"minio": func() (string, time.Time, error) {
-		found, err := credentials.NewIAM("").GetWithContext(
-			&credentials.CredContext{Client: http.DefaultClient},
-		)
-		return found.AccessKeyID, found.Expiration, err
+	"minio": func() (poll, error) {
+		opened := credentials.NewChainCredentials([]credentials.Provider{
+			&credentials.EnvAWS{},
+			&credentials.FileAWSCredentials{},
+			&credentials.IAM{},
+		})
+		return func() (string, time.Time, error) {
+			found, err := opened.GetWithContext(
+				&credentials.CredContext{Client: http.DefaultClient},
+			)
+			return found.AccessKeyID, found.Expiration, err
+		}, nil
 	},
 }
 
 func main() {
-	poll := clients[os.Args[1]]
+	open := clients[os.Args[1]]
+	keeps := len(os.Args) > 2 && os.Args[2] == "keep"
+	var kept poll
 	fmt.Println("ready")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		key, expires, err := poll()
-		if err != nil {
-			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " "))
-		} else if expires.IsZero() {
-			fmt.Println("ok", key, "-")
-		} else {
-			fmt.Println("ok", key, expires.UTC().Format(time.RFC3339))
+		fmt.Println(answer(open, &kept))
+		if !keeps {
+			kept = nil
 		}
 	}
+}
+
+func answer(open func() (poll, error), kept *poll) string {
+	if *kept == nil {
+		opened, err := open()
+		if err != nil {
+			return failure(err)
+		}
+		*kept = opened
+	}
+	key, expires, err := (*kept)()
+	if err != nil {
+		return failure(err)
+	}
+	if expires.IsZero() {
+		return "ok " + key + " -"
+	}
+	return "ok " + key + " " + expires.UTC().Format(time.RFC3339)
+}
+
+func failure(err error) string {
+	return "error " + strings.ReplaceAll(err.Error(), "\n", " ")
 }
