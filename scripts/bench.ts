@@ -9,11 +9,13 @@
 // deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
 import { join } from "node:path";
-import { digestToken, mintToken } from "$core/binding.ts";
+import { digestToken, mintToken, tokenFileContent } from "$core/binding.ts";
 import { systemClock } from "$core/clock.ts";
 import { ControlClient, type RunOpened } from "$core/control.ts";
 import { findPaths } from "$core/paths.ts";
+import { Secret } from "$core/secret.ts";
 import { benchAnywhere } from "./bench_anywhere.ts";
+import { benchLookUp, BINDINGS, writeBindings } from "./bench_bindings.ts";
 import { benchCache } from "./bench_cache.ts";
 import { buildMoat, compile } from "./build.ts";
 import { findDenort } from "./denort.ts";
@@ -179,8 +181,8 @@ async function openRun({ env }: Home): Promise<OpenRun> {
   const { controlSocket } = findPaths(env);
   const client = await ControlClient.connect(controlSocket, systemClock);
   if (!client) throw new ScriptError("Cannot reach the proxy");
-  const token = mintToken().reveal();
   const run = crypto.randomUUID().replaceAll("-", "").slice(0, 10);
+  const token = mintToken(`run-${run}`).reveal();
   const opened = await client.call("run-open", {
     run,
     grants: ["aws"],
@@ -354,6 +356,106 @@ async function untilAnswers(port: number): Promise<void> {
   throw new ScriptError("Cannot measure: nginx does not start");
 }
 
+/** The environment of a new binding. */
+async function bind(
+  { moat, env }: Home,
+  name: string,
+  mode: string,
+): Promise<Record<string, string>> {
+  const argv = ["bind", name, "--grant", "aws", "--mode", mode];
+  const text = await must([moat, ...argv, "--format", "json"], { env });
+  return JSON.parse(text).environment;
+}
+
+/** Modes differ in where the token is; the plain endpoint is that of a run. */
+async function benchModes(home: Home): Promise<void> {
+  await using proxy = startProxy(home);
+  await proxy.url;
+  using run = await openRun(home);
+  const plain = `${run.opened.endpointUrl}/ecs/credentials`;
+  const ratios: Record<string, number[]> = {};
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const mode of ["ecs-full", "ecs-full-query"]) {
+      const env = await bind(home, "bench", mode);
+      const url = env["AWS_CONTAINER_CREDENTIALS_FULL_URI"] ?? "";
+      const header = env["AWS_CONTAINER_AUTHORIZATION_TOKEN"] ?? "";
+      const theirs = await load(plain, 32, run.token);
+      const ours = await load(url, 32, header.replace("Bearer ", ""));
+      (ratios[mode] ??= []).push(ours / theirs);
+    }
+  }
+  for (const [mode, values] of Object.entries(ratios)) {
+    report(`mode ${mode} / plain endpoint, c32`, values, "at least", 0.9);
+  }
+}
+
+async function benchBind(home: Home): Promise<void> {
+  await using proxy = startProxy(home);
+  await proxy.url;
+  const times: number[] = [];
+  const ratios: number[] = [];
+  for (let i = 0; i < 25; i++) {
+    const startedAt = performance.now();
+    await must([home.moat, "--version"]);
+    const versionMs = performance.now() - startedAt;
+    await bind(home, "bench", "ecs-full");
+    const bindMs = performance.now() - startedAt - versionMs;
+    times.push(bindMs);
+    ratios.push(bindMs / versionMs);
+  }
+  console.log(`      moat bind / --version: ${show(median(ratios))}`);
+  report("moat bind with a proxy", times, "at most", 60, " ms");
+}
+
+/** What a hundred thousand bindings cost a proxy that serves some of them. */
+async function benchMany(home: Home): Promise<void> {
+  const { micros, bytesEach } = benchLookUp();
+  report("look-up of a token among 100,000", micros, "at most", 20, " µs");
+  report("memory of a live binding", [bytesEach / 1024], "at most", 1, " KB");
+  const without = await startTimes(home);
+  const tokens = await writeBindings(home.env["MOAT_HOME"] ?? "", "aws");
+  const withThem = await startTimes(home);
+  report("start of a proxy with 100,000", withThem, "at most", 2, " s");
+  console.log(`      without them: ${show(median(without))} s`);
+  await using proxy = startProxy(home);
+  const url = `${await proxy.url}/ecs/credentials`;
+  const ask = async (index: number) => {
+    const token = tokens[index] ?? "";
+    const headers = { Authorization: `Bearer ${token}` };
+    const response = await fetch(url, { headers });
+    await response.body?.cancel();
+    if (response.status !== 200) throw new ScriptError("A binding is refused");
+  };
+  await ask(0);
+  const idle = await proxy.memory();
+  const times: number[] = [];
+  const step = BINDINGS / ASKED;
+  for (let i = 1; i < ASKED; i++) {
+    const startedAt = performance.now();
+    await ask(i * step);
+    times.push(performance.now() - startedAt);
+  }
+  console.log(
+    `      first request of a binding: ${show(median(times))} ms; ${
+      show((await proxy.memory() - idle) * 1024 / ASKED)
+    } KB of memory for each of ${ASKED} in use`,
+  );
+}
+
+/** How many of the many bindings are asked for. */
+const ASKED = 2000;
+
+async function startTimes(home: Home): Promise<number[]> {
+  const times: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const startedAt = performance.now();
+    await using proxy = startProxy(home);
+    await proxy.url;
+    times.push((performance.now() - startedAt) / 1000);
+  }
+  return times;
+}
+
 async function benchBurst(home: Home, sts: CountingSts): Promise<void> {
   await using proxy = startProxy(home);
   const { port } = new URL(await proxy.url);
@@ -410,8 +512,9 @@ async function benchHelper(home: Home, directory: string): Promise<void> {
   const file = run.opened.files.find((f) => f.path === "aws/credentials");
   const helper = join(directory, "credentials");
   const tokenFile = join(directory, "token");
-  await Deno.writeTextFile(helper, file?.content ?? "", { mode: 0o755 });
-  await Deno.writeTextFile(tokenFile, run.token);
+  const script = String(file?.content ?? "");
+  await Deno.writeTextFile(helper, script, { mode: 0o755 });
+  await Deno.writeTextFile(tokenFile, tokenFileContent(new Secret(run.token)));
   const url = `${run.opened.endpointUrl}/aws/process-credentials`;
   const curl = ["curl", "-sS", "-H", `Authorization: Bearer ${run.token}`, url];
   const env = {
@@ -498,6 +601,9 @@ await runScript(async () => {
     await benchHelper(home, directory);
     await benchBurst(home, sts);
     await benchWarm(home, echo, directory);
+    await benchModes(home);
+    await benchBind(home);
+    await benchMany(home);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
