@@ -67,8 +67,14 @@ const NO_NAMES: { grant?: string[]; message: RegExp }[] = [
     grant: ["alpha", "alpha:prod"],
     message: /alpha and alpha:prod together: wanted one grant of alpha$/,
   },
-  { grant: ["alpha", "alpha"], message: /^Cannot bind: a grant was given twice$/ },
-  { grant: ["plain", "plain"], message: /^Cannot bind: a grant was given twice$/ },
+  {
+    grant: ["alpha", "alpha"],
+    message: /^Cannot bind: a grant was given twice$/,
+  },
+  {
+    grant: ["plain", "plain"],
+    message: /^Cannot bind: a grant was given twice$/,
+  },
 ];
 for (const { grant, message } of NO_NAMES) {
   Deno.test(`readGrantNames() refuses ${JSON.stringify(grant) ?? "none"}`, () => {

@@ -159,6 +159,8 @@ const NETWORKS: { line: string; network: string | undefined }[] = [
   { line: "docker run --net x img", network: "x" },
   { line: "docker run --net=x img", network: "x" },
   { line: "docker run --net=host --rm img", network: "host" },
+  { line: "podman run --pod p img", network: "pod:p" },
+  { line: "podman run --pod-id-file /p --network x img", network: "pod:/p" },
   { line: "docker run --network container:a img", network: "container:a" },
   {
     line: "docker run --network=name=x,alias=y img",

@@ -44,7 +44,7 @@ function relay(because: RegExp): RegExp {
 const HOST = /^by this host's loopback, because its network is this host's$/;
 const NONE = relay(/it has no network \("none"\)/);
 const INTERNAL = relay(/the network "narrow" is internal/);
-const PEER = relay(/its network is another container's \("container:peer"\)/);
+const PEER = relay(/it shares the network of others \("container:peer"\)/);
 const STRICT = relay(/its SDK takes no other address than loopback/);
 const ROOTLESS = relay(
   /rootless podman keeps this network apart from the host/,

@@ -176,7 +176,7 @@ export class Host implements AsyncDisposable {
     const own = [...options, ...mounts].join(" ");
     return await this.type(
       `words=$(moat env ${name} --format docker 2>notes)
-      relay=$(sed -n 's/^note: after the image write: \\(.*\\) COMMAND…$/\\1/p' notes)
+      relay=$(sed -n 's/^note: after the image write \\(.*\\)COMMAND….*$/\\1/p' notes)
       exec ${engine} run --rm $words ${own} ${image} $relay "$@"`,
       ...command,
     );
