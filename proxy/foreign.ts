@@ -85,7 +85,7 @@ export async function actAsOwner(
   const info = await missingOk(Deno.stat(directory));
   if (Deno.uid() !== 0 || !info?.uid) return undefined;
   const { HOME: _, MOAT_HOME: __, ...rest } = environmentOfChild(env);
-  const { code } = await new Deno.Command(PROGRAM, {
+  const options = {
     args: Deno.args,
     uid: info.uid,
     gid: info.gid ?? info.uid,
@@ -94,7 +94,15 @@ export async function actAsOwner(
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",
-  }).output();
+  } as const;
+  const run = async (cwd?: string) =>
+    await new Deno.Command(PROGRAM, { ...options, ...(cwd && { cwd }) })
+      .output();
+  const { code } = await run().catch((error) => {
+    // It may not enter where root is; then no relative path is of use to it.
+    if (error instanceof Deno.errors.PermissionDenied) return run("/");
+    throw error;
+  });
   return code;
 }
 

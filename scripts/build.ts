@@ -24,7 +24,7 @@ import {
   ScriptError,
   sha256,
 } from "./process.ts";
-import { compileRelay } from "./relay.ts";
+import { compileRelay, findCompiler } from "./relay.ts";
 
 /** What is compiled in; a proxy gives up `run` at start where it can. */
 const PERMISSIONS = ["net", "read", "write", "env", "run", "sys"];
@@ -55,7 +55,7 @@ export interface BuildOptions {
   readonly release?: boolean;
   /** The project to build. Default: this one. */
   readonly root?: string;
-  /** Compiles the relay; an empty text means to build without. Default: `CC`, else `cc`. */
+  /** Compiles the relay; an empty text means to build without. Default: `CC`, else `musl-gcc`, else `cc`. */
   readonly compiler?: string;
 }
 
@@ -86,7 +86,8 @@ export async function buildMoat(
   if (release && !/^[0-9a-f]+$/.test(commit)) throw notReleasable(commit);
   const path = join(root, "dist/moat");
   const override = Deno.env.get("DENORT_BIN");
-  const compiler = options.compiler ?? Deno.env.get("CC") ?? "cc";
+  const compiler = options.compiler ?? Deno.env.get("CC") ??
+    await findCompiler();
   const inputs = [commit, String(release), compiler, override];
   const stamp = await fingerprint(root, inputs);
   const name = `dist/moat ${version} (commit ${commit})`;

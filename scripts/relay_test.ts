@@ -41,7 +41,7 @@ testUnless(
       message:
         'Cannot build the relay: wanted the C compiler "no-such-cc", found none',
       hint:
-        "install gcc and libc6-dev, name another compiler with CC, or build without the relay: CC= deno task build",
+        "install musl-tools (or gcc and libc6-dev), name another compiler with CC, or build without the relay: CC= deno task build",
     });
   },
 );

@@ -1128,6 +1128,78 @@ function alone(host: Host, line: string): Promise<RunResult> {
   );
 }
 
+const notRoot = Deno.uid() === 0 ? moatReason() ?? noOpenssl : "needs root";
+
+/** The owner of a directory, who may not be trusted. */
+const OWNER = 65534;
+
+testUnless(
+  notRoot,
+  "bind and unbind of root act as the owner of the directory",
+  async () => {
+    await using host = await Host.open();
+    const directory = await Deno.makeTempDir();
+    try {
+      await Deno.chmod(directory, 0o755);
+      await Deno.chown(directory, OWNER, OWNER);
+      const flags = `--configuration-directory ${directory} --no-validate`;
+      // The owner must be able to look at the key.
+      await Deno.chmod(host.aws.workspace.directory, 0o755);
+      await Deno.chmod(host.aws.workspace.path("tls"), 0o755);
+      await Deno.chmod(host.aws.workspace.path("tls/leaf.key"), 0o644);
+      await host.aws.do(`moat bind web ${FULL} ${flags}`);
+      const files = ["bindings/web.json", "env/web"];
+      const owners = files.map((file) =>
+        Deno.statSync(join(directory, file)).uid
+      );
+      assert.deepEqual(owners, [OWNER, OWNER]);
+      await host.aws.do(
+        `moat unbind web --configuration-directory ${directory}`,
+      );
+      assert.equal(isThere(join(directory, "bindings/web.json")), false);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+);
+
+for (const name of ["bindings", "env", "tokens", "bound"]) {
+  testUnless(
+    notRoot,
+    `unbind follows no link at ${name}, where it would remove what is root's`,
+    async () => {
+      await using host = await Host.open();
+      const precious = host.aws.workspace.path("precious");
+      await Deno.mkdir(join(precious, "web"), { recursive: true });
+      await Deno.writeTextFile(join(precious, "web.json"), "precious");
+      await Deno.mkdir(host.path(), { recursive: true });
+      await Deno.symlink(precious, host.path(name));
+      const { code, stderr } = await host.aws.terminal.type("moat unbind web");
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, /Cannot use directory ".*": wanted a directory/);
+      assert.deepEqual(
+        [isThere(join(precious, "web")), isThere(join(precious, "web.json"))],
+        [true, true],
+      );
+    },
+  );
+}
+
+testUnless(
+  notRoot,
+  "bind refuses a directory that others may write",
+  async () => {
+    await using host = await Host.open();
+    await Deno.mkdir(host.path("bindings"), { recursive: true });
+    await Deno.chmod(host.path("bindings"), 0o777);
+    const { code, stderr } = await host.aws.terminal.type(
+      `moat bind web ${FULL} --no-validate`,
+    );
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /mode is 0777, so that others can write there/);
+  },
+);
+
 const noNamespaces = Deno.uid() !== 0
   ? "needs root"
   : which("unshare") && which("ip")
