@@ -199,6 +199,8 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const run = await scene.openRun(proxy.address);
     const answer = run.get("/aws/process-credentials").catch(() => undefined);
     await eventually("the call", () => scene.sts.calls === 1);
+    // The call may be the run's own: until the request has come in, too.
+    await new Promise((resolve) => setTimeout(resolve, 50));
     Deno.kill(proxy.pid, signal);
     await logged(proxy, "stopping");
     const started = Date.now();
