@@ -211,7 +211,8 @@ async function load(
 ): Promise<number> {
   const output = await must([
     ...["wrk", "-t1", `-c${connections}`, `-d${seconds}s`],
-    ...["-H", `Authorization: Bearer ${token}`, url],
+    ...(token ? ["-H", `Authorization: Bearer ${token}`] : []),
+    url,
   ]);
   if (/Non-2xx|Socket errors/.test(output)) {
     throw new ScriptError(`Cannot measure ${url}: there were errors`, output);
