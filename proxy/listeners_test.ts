@@ -228,6 +228,16 @@ Deno.test("reach() takes the loopback listener, whatever comes first", async () 
   assert.equal(bed.reach({ by: "loopback" }).url, url);
 });
 
+Deno.test("reach() admits nobody at another client's socket, also beside 0.0.0.0", async () => {
+  await using bed = new Bed();
+  bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });
+  const { admits } = bed.reach({ by: "loopback" });
+  assert.deepEqual(
+    [admits("127.0.0.1"), admits("/bound/other/files/endpoint.sock")],
+    [true, false],
+  );
+});
+
 for (const hostname of ["0.0.0.0", "::"]) {
   Deno.test(`reach() finds loopback in a listener on ${hostname}`, async () => {
     await using bed = new Bed();

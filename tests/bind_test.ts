@@ -1172,6 +1172,15 @@ bindTest("moat exec runs a command as the client of a binding", async (aws) => {
   assert.equal(await statusOf(await clientOf(found)), 200);
 });
 
+bindTest("moat exec hides the keys in its user's own files", async (aws) => {
+  await aws.do(`moat bind web ${FULL}`);
+  const found = parseLines(await aws.do("moat exec web -- env"));
+  const file = found["AWS_SHARED_CREDENTIALS_FILE"] ?? "";
+  assert.match(file, /\/files\/aws\/no-credentials$/);
+  // With the command it ends.
+  await assert.rejects(Deno.lstat(file), Deno.errors.NotFound);
+});
+
 bindTest(
   "moat exec keeps credentials of its own environment from the command",
   async (aws) => {
