@@ -194,6 +194,19 @@ export class BindingStore {
     );
   }
 
+  /**
+   * Reads a binding as it is to be.
+   *
+   * @param name Its name.
+   * @returns The binding; while its token is changed, what it becomes.
+   * @throws {MoatError} As {@link BindingStore.get}.
+   */
+  async latest(name: string): Promise<StoredBinding> {
+    const stored = (await this.get(name)).at(-1);
+    if (!stored) throw bindingNotFound(name);
+    return stored;
+  }
+
   /** The names of all bindings, in order, also of damaged ones. */
   async names(): Promise<string[]> {
     const files = await fileNames(this.paths.bindings);

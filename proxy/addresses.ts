@@ -20,6 +20,16 @@ export const ENGINE_HOSTS = {
 } as const;
 
 /**
+ * Tells the port of an http URL.
+ *
+ * @param url Such as `http://127.0.0.1:19080`.
+ * @returns 80 if it names none.
+ */
+export function portOf(url: string): number {
+  return Number(new URL(url).port || 80);
+}
+
+/**
  * Gives an IPv4 client of an IPv6 listener its own spelling back.
  *
  * @param address An IP address as the system tells it, such as `::ffff:127.0.0.1`.

@@ -7,7 +7,7 @@
 import { usageError } from "$core/errors.ts";
 import type { FlagValues, Mode } from "$core/provider.ts";
 import type { Reach } from "$core/reach.ts";
-import { CONTAINER_DIRECTORY, PROXY_NAME } from "./addresses.ts";
+import { CONTAINER_DIRECTORY, portOf, PROXY_NAME } from "./addresses.ts";
 import { askEngine } from "./ask_engine.ts";
 import { parseEngineRun } from "./engine.ts";
 import { chooseReach } from "./reach.ts";
@@ -60,7 +60,7 @@ export async function findContainer(
   ]);
   if (!run) throw new TypeError("not an engine");
   const { reach, reason } = await chooseReach(run, mode, askEngine(run));
-  const port = Number(new URL(loopback).port || 80);
+  const port = portOf(loopback);
   return {
     url: urlOf(reach, loopback, port),
     // A later proxy must be found where the client looks for this one.

@@ -11,7 +11,12 @@ import type { Reach } from "$core/reach.ts";
 import { MoatError, usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
 import type { FlagValues, Mode, ProviderRegistry } from "$core/provider.ts";
-import { DEFAULT_LISTEN, isLoopback, isUnspecified } from "./addresses.ts";
+import {
+  DEFAULT_LISTEN,
+  isLoopback,
+  isUnspecified,
+  portOf,
+} from "./addresses.ts";
 import { findMode, moded } from "./modes.ts";
 
 /** How a client reaches us, and what it is given. */
@@ -183,7 +188,7 @@ function ownUrl(proxy: ProxyStatus | undefined): string {
   const any = listeners.find((url) => isUnspecified(hostOf(url)));
   return any === undefined
     ? `http://${DEFAULT_LISTEN}`
-    : `http://127.0.0.1:${new URL(any).port || 80}`;
+    : `http://127.0.0.1:${portOf(any)}`;
 }
 
 function hostOf(url: string): string {
@@ -203,7 +208,7 @@ function checkServed(
   const isServed = proxy?.listeners.some((url) => {
     const host = hostOf(url);
     return (host === hostname || isUnspecified(host)) &&
-      Number(new URL(url).port || 80) === port;
+      portOf(url) === port;
   });
   if (isServed) return [];
   throw new MoatError(
@@ -272,12 +277,10 @@ export function proxyAdvice(
 }
 
 function authorityOf(url: string): string {
-  const { hostname, port } = new URL(url);
-  return `${hostname}:${port || 80}`;
+  return `${new URL(url).hostname}:${portOf(url)}`;
 }
 
 function covers(listener: string, host: string): boolean {
-  const { port } = new URL(listener);
   return authorityOf(listener) === host.replace(/^localhost:/, "127.0.0.1:") ||
-    (isUnspecified(hostOf(listener)) && host.endsWith(`:${port || 80}`));
+    (isUnspecified(hostOf(listener)) && host.endsWith(`:${portOf(listener)}`));
 }

@@ -5,11 +5,10 @@
  */
 
 import { join } from "node:path";
-import {
-  bindingNotFound,
-  type BindingStore,
-  type NewBinding,
-  type StoredBinding,
+import type {
+  BindingStore,
+  NewBinding,
+  StoredBinding,
 } from "$core/binding_store.ts";
 import {
   type EnvironmentView,
@@ -32,23 +31,6 @@ export function isOfContainer(
   { directory }: Pick<StoredBinding, "directory">,
 ): boolean {
   return directory === CONTAINER_DIRECTORY;
-}
-
-/**
- * Reads a binding as it is to be.
- *
- * @param bindings Where it is.
- * @param name Its name.
- * @returns The binding; while its token is changed, what it becomes.
- * @throws {MoatError} `binding-not-found`, `binding-damaged`.
- */
-export async function currentBinding(
-  bindings: BindingStore,
-  name: string,
-): Promise<StoredBinding> {
-  const stored = (await bindings.get(name)).at(-1);
-  if (!stored) throw bindingNotFound(name);
-  return stored;
 }
 
 /**

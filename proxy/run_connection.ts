@@ -15,6 +15,7 @@ import {
 } from "$core/control.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Secret } from "$core/secret.ts";
+import { portOf } from "./addresses.ts";
 import { startProxy } from "./start_proxy.ts";
 
 /** While the proxy is away, how often to look for it. */
@@ -125,7 +126,7 @@ export class RunConnection {
   async #resume(mayStart: boolean): Promise<boolean> {
     try {
       const client = mayStart
-        ? await connectOrStart(this.#context, portOf(this.opened))
+        ? await connectOrStart(this.#context, portOf(this.opened.endpointUrl))
         : await connect(this.#context);
       if (!client) return false;
       await this.#openAgain(client);
@@ -168,11 +169,10 @@ export class RunConnection {
 /** A resumed run must be reachable where the client already looks for it. */
 function resumeRequest(request: RunRequest, opened: RunOpened): RunRequest {
   if (request.reach.by !== "gateway") return request;
-  return { ...request, reach: { ...request.reach, port: portOf(opened) } };
-}
-
-function portOf(opened: RunOpened): number {
-  return Number(new URL(opened.endpointUrl).port || 80);
+  return {
+    ...request,
+    reach: { ...request.reach, port: portOf(opened.endpointUrl) },
+  };
 }
 
 function connect({ platform }: CommandContext) {

@@ -134,8 +134,7 @@ export class StoredBindings {
     const { bindings, binder, platform: { log } } = this.#options;
     try {
       if (bindings.stamp(name) === undefined) return;
-      const stored = (await bindings.get(name)).at(-1);
-      if (!stored) return;
+      const stored = await bindings.latest(name);
       const { grants } = await this.#grantsOf(stored);
       binder.prefetch(
         stored.binding,
@@ -158,8 +157,8 @@ export class StoredBindings {
     if (bindings.stamp(name) === undefined) {
       return audit.recordSoon("unbound", { binding: name });
     }
-    const grants = await bindings.get(name)
-      .then((forms) => forms.at(-1)?.binding.grants, () => undefined);
+    const grants = await bindings.latest(name)
+      .then(({ binding }) => binding.grants, () => undefined);
     audit.recordSoon("bound", { binding: name, ...(grants && { grants }) });
   }
 
@@ -195,7 +194,7 @@ export class StoredBindings {
   async #reachOf(name: string): Promise<Reach | undefined> {
     const { bindings } = this.#options;
     if (bindings.stamp(name) === undefined) return undefined;
-    return (await bindings.get(name)).at(-1)?.reach;
+    return (await bindings.latest(name)).reach;
   }
 
   /** Finds a binding by name, whether a client has used it or not. */

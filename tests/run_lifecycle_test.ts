@@ -11,11 +11,11 @@ import {
   addressOf,
   endProcess,
   get,
-  isAlive,
   Scene,
   type StartedRun,
   WAIT,
 } from "./support/scene.ts";
+import { isRunning } from "./support/processes.ts";
 
 const reason = moatReason();
 
@@ -37,7 +37,7 @@ async function proxyPid(scene: Scene): Promise<number> {
 }
 
 function gone(pid: number): Promise<boolean> {
-  return eventually(`end of process ${pid}`, () => !isAlive(pid));
+  return eventually(`end of process ${pid}`, () => !isRunning(pid));
 }
 
 async function works(run: StartedRun): Promise<boolean> {

@@ -39,9 +39,8 @@ const EMPTY = "no bindings; moat bind NAME --grant GRANT makes one\n";
 
 async function readRow(bindings: BindingStore, name: string): Promise<Row> {
   try {
-    const stored = (await bindings.get(name)).at(-1);
-    if (!stored) return { name };
-    const { binding: { grants, mode }, url, createdAt } = stored;
+    const { binding: { grants, mode }, url, createdAt } = await bindings
+      .latest(name);
     return {
       name,
       grants,

@@ -12,7 +12,7 @@ import { usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
 import type { ProviderRegistry } from "$core/provider.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
-import { currentBinding, isOfContainer, readView } from "../binding_view.ts";
+import { isOfContainer, readView } from "../binding_view.ts";
 import { askEngine } from "../ask_engine.ts";
 import { proxyAdvice } from "../bind_plan.ts";
 import { Binder } from "../binder.ts";
@@ -33,7 +33,7 @@ export async function run(
   const name = checkBindingName(operands[0] ?? "");
   const container = parseEngineRun(command, true);
   const bindings = openOwnBindings(platform);
-  const stored = await currentBinding(bindings, name);
+  const stored = await bindings.latest(name);
   checkClient(stored, container);
   const advice = proxyAdvice(stored, await callProxy(platform, "status", {}));
   if (advice) output.warn(advice);

@@ -15,7 +15,6 @@ import { Binder } from "../binder.ts";
 import { BindingTable } from "../bindings.ts";
 import { serveControl } from "../control.ts";
 import { ExpiryWatch } from "../expiries.ts";
-import { openInherited } from "../inherited.ts";
 import { DEFAULT_LISTEN } from "../addresses.ts";
 import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
 import { ProcessPermission } from "../permissions.ts";
@@ -27,6 +26,7 @@ import { Runs } from "../runs.ts";
 import { createService } from "../service.ts";
 import { StoredBindings } from "../stored_bindings.ts";
 import { logFrom, warnOfReach } from "./logging.ts";
+import { takeSockets } from "./sockets.ts";
 
 /** How long answers under way may take when the proxy stops. */
 const DRAIN_MS = 10_000;
@@ -57,15 +57,11 @@ export async function run(
   const listeners = new Listeners(platform, createService(bindings));
   const idle = Promise.withResolvers<void>();
   let status = 0;
-  const inherited = await openInherited({
-    env: platform.env,
-    onLost: ({ code, message }) => {
-      log.error("socket-lost", { code, message });
-      status = 1;
-      idle.resolve();
-    },
+  const sockets = await takeSockets(platform, () => {
+    status = 1;
+    idle.resolve();
   });
-  const byDefault = inherited.length > 0 ? [] : [DEFAULT_LISTEN];
+  const byDefault = sockets.count > 0 ? [] : [DEFAULT_LISTEN];
   const addresses = (listen ?? byDefault).map(parseListen);
   const endIfIdle = () => {
     if (!endsWhenIdle || runs.names.length + control.connections > 0) return;
@@ -119,9 +115,7 @@ export async function run(
     grantChanged,
   });
   const urls = [
-    ...inherited.map(({ listener, address }) =>
-      listeners.adopt(listener, address)
-    ),
+    ...sockets.serveOn(listeners),
     ...addresses.map((address) => listeners.listen(address)),
   ];
   const metricsUrl = metricsAddress &&
@@ -160,7 +154,7 @@ export async function run(
   expiries.stop();
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
-  await Promise.all(inherited.map((socket) => socket.close()));
+  await sockets.close();
   await control.close();
   await audit.flush();
   log.info("stopped");

@@ -16,12 +16,12 @@ import { COMMIT, VERSION } from "$core/version.ts";
 import { Binder } from "../binder.ts";
 import { BindingTable } from "../bindings.ts";
 import { foreignDirectory, foreignProvider, noDirectory } from "../foreign.ts";
-import { openInherited } from "../inherited.ts";
 import { Listeners, parseListen } from "../listeners.ts";
 import { UNAUTHORIZED } from "../answers.ts";
 import { createService, type Dialect } from "../service.ts";
 import { StoredBindings } from "../stored_bindings.ts";
 import { logFrom } from "./logging.ts";
+import { takeSockets } from "./sockets.ts";
 
 /** Where it listens if no socket was given to it. */
 const DEFAULT_LISTEN = "127.0.0.1:3000";
@@ -51,13 +51,9 @@ export async function run(
   const listeners = new Listeners(platform, service);
   const stopped = Promise.withResolvers<void>();
   let status = 0;
-  const inherited = await openInherited({
-    env: platform.env,
-    onLost: ({ code, message }) => {
-      log.error("socket-lost", { code, message });
-      status = 1;
-      stopped.resolve();
-    },
+  const sockets = await takeSockets(platform, () => {
+    status = 1;
+    stopped.resolve();
   });
   new StoredBindings({
     platform,
@@ -71,9 +67,7 @@ export async function run(
     table,
     listeners,
   });
-  const urls = inherited.map(({ listener, address }) =>
-    listeners.adopt(listener, address)
-  );
+  const urls = sockets.serveOn(listeners);
   if (urls.length === 0) {
     log.warn("no-inherited-socket", {
       reason:
@@ -88,7 +82,7 @@ export async function run(
   await ended;
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
-  await Promise.all(inherited.map((socket) => socket.close()));
+  await sockets.close();
   await audit.flush();
   return status;
 }

@@ -20,6 +20,7 @@ import { type MoatServer, runMoat, startMoat } from "./moat.ts";
 import { exchange, type RawAnswer } from "./raw_http.ts";
 import { run, type RunResult } from "./run.ts";
 import { Workspace } from "./workspace.ts";
+import { isRunning } from "./processes.ts";
 
 /** The role of the grant; only the mock knows it. */
 export const ROLE = "arn:aws:iam::123456789012:role/Deploy";
@@ -144,7 +145,7 @@ export class Scene implements AsyncDisposable {
     const childPid = Number(server.urls[0]);
     this.#stack.defer(async () => {
       // The command of a `moat run` that was killed holds its pipes.
-      if (isAlive(childPid)) Deno.kill(childPid, "SIGKILL");
+      if (isRunning(childPid)) Deno.kill(childPid, "SIGKILL");
       await server.stop();
     });
     // It is empty in the midst of an exec.
@@ -270,17 +271,7 @@ export async function endProcess(
   signal: Deno.Signal = "SIGTERM",
 ): Promise<void> {
   Deno.kill(pid, signal);
-  await eventually(`end of ${pid}`, () => !isAlive(pid));
-}
-
-/** Whether a process runs; one that ended and was not waited for does not. */
-export function isAlive(pid: number): boolean {
-  try {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    return !/\) [ZX] /.test(stat);
-  } catch {
-    return false;
-  }
+  await eventually(`end of ${pid}`, () => !isRunning(pid));
 }
 
 /**
