@@ -101,7 +101,9 @@ export class StoredBindings {
         Array.fromAsync(Deno.readDir(bindings.paths.bound)),
       );
       for (const { name } of entries ?? []) {
-        await this.#listen(name).catch((error) => this.#tell(name, error));
+        await this.#stored(name)
+          .then((stored) => this.#listen(name, stored?.reach))
+          .catch((error) => this.#tell(name, error));
       }
     } catch (error) {
       log.error("bindings-unread", { code: toMoatError(error).code });
@@ -116,60 +118,63 @@ export class StoredBindings {
    */
   async changed(name: string): Promise<void> {
     this.#drop(name);
-    void this.#audit(name);
     // One after another: they may be about the same address.
     const turn = (this.#turns.get(name) ?? Promise.resolve())
       .catch(() => {/* told to whom it concerned */})
-      .then(() => this.#listen(name));
+      .then(() => this.#follow(name));
     this.#turns.set(name, turn);
     try {
       await turn;
     } finally {
       if (this.#turns.get(name) === turn) this.#turns.delete(name);
     }
-    void this.#prefetch(name);
   }
 
-  async #prefetch(name: string): Promise<void> {
-    const { bindings, binder, platform: { log } } = this.#options;
-    try {
-      if (bindings.stamp(name) === undefined) return;
-      const stored = await bindings.latest(name);
-      const { grants } = await this.#grantsOf(stored);
-      binder.prefetch(
-        stored.binding,
-        grants,
-        (grant, { code }) =>
-          log.warn("prefetch-failed", {
-            binding: name,
-            grant: grant.name,
-            code,
-          }),
-      );
-    } catch (error) {
-      this.#tell(name, error);
-    }
+  /** Read once: for the audit, for its listener and for its first answer. */
+  async #follow(name: string): Promise<void> {
+    const { audit } = this.#options.platform;
+    const stored = await this.#stored(name).catch(async (error) => {
+      audit.recordSoon("bound", { binding: name });
+      await this.#listen(name, undefined);
+      throw error;
+    });
+    const grants = stored?.binding.grants;
+    audit.recordSoon(
+      stored ? "bound" : "unbound",
+      { binding: name, ...(grants && { grants }) },
+    );
+    await this.#listen(name, stored?.reach);
+    if (!stored) return;
+    void this.#prefetch(stored).catch((error) => this.#tell(name, error));
   }
 
-  /** Of a binding that is there, its client is bound; else it was. */
-  async #audit(name: string): Promise<void> {
-    const { bindings, platform: { audit } } = this.#options;
-    if (bindings.stamp(name) === undefined) {
-      return audit.recordSoon("unbound", { binding: name });
-    }
-    const grants = await bindings.latest(name)
-      .then(({ binding }) => binding.grants, () => undefined);
-    audit.recordSoon("bound", { binding: name, ...(grants && { grants }) });
+  async #stored(name: string): Promise<StoredBinding | undefined> {
+    const { bindings } = this.#options;
+    if (bindings.stamp(name) === undefined) return undefined;
+    return await bindings.latest(name);
+  }
+
+  /** Some clients never ask again after a first answer that came late (Rusoto). */
+  async #prefetch(stored: StoredBinding): Promise<void> {
+    const { binder, platform: { log } } = this.#options;
+    const { binding } = stored;
+    const { grants } = await this.#grantsOf(stored);
+    binder.prefetch(
+      binding,
+      grants,
+      (grant, { code }) =>
+        log.warn("prefetch-failed", {
+          binding: binding.name,
+          grant: grant.name,
+          code,
+        }),
+    );
   }
 
   /** Opens the listener of its own that a binding has, if it has one. */
-  async #listen(name: string): Promise<void> {
+  async #listen(name: string, reach: Reach | undefined): Promise<void> {
     const old = this.#reached.get(name);
     this.#reached.delete(name);
-    const reach = await this.#reachOf(name).catch(async (error) => {
-      await old?.release();
-      throw error;
-    });
     // Others need no gap between the two; a socket's path is free only then.
     if (reach?.by === "socket") await old?.release();
     try {
@@ -189,12 +194,6 @@ export class StoredBindings {
       if (error.code === "address-in-use") onLost(error);
       throw error;
     }
-  }
-
-  async #reachOf(name: string): Promise<Reach | undefined> {
-    const { bindings } = this.#options;
-    if (bindings.stamp(name) === undefined) return undefined;
-    return (await bindings.latest(name)).reach;
   }
 
   /** Finds a binding by name, whether a client has used it or not. */
