@@ -23,6 +23,8 @@ export interface BindingPaths {
 export interface Paths {
   /** moat's own topmost directories: what is below them is judged by them. */
   readonly roots: readonly string[];
+  /** What a person writes: `moat.toml`, `providers/`. */
+  readonly configuration: string;
   /** Encrypted grants, `NAME.grant`. */
   readonly grants: string;
   /** Bindings that outlive runs, and their environment and token files. */
@@ -31,10 +33,14 @@ export interface Paths {
   readonly keyRecord: string;
   /** The key itself, when no OS keyring holds it. */
   readonly keyFile: string;
+  /** The root certificate that leaves are signed with, and its key. */
+  readonly ca: string;
   /** One directory per live run. */
   readonly runs: string;
   /** The audit log, JSON lines. */
   readonly audit: string;
+  /** What clients asked of the forward proxy, JSON lines. */
+  readonly trace: string;
   /** Locks of the store, the audit log and the proxy. */
   readonly locks: string;
   /** The control socket of the running proxy. */
@@ -62,13 +68,18 @@ export function findPaths(env: Readonly<Record<string, string>>): Paths {
   const home = env["MOAT_HOME"];
   if (home) {
     if (!home.startsWith("/")) throw relative("MOAT_HOME", home);
-    return layOut(home, home);
+    return layOut(home, home, home);
   }
   const service = serviceDirectory(env);
-  if (service) return layOut(service, service);
+  if (service) return layOut(service, service, service);
   const data = xdg(env, "XDG_DATA_HOME", ".local/share");
   const state = xdg(env, "XDG_STATE_HOME", ".local/state");
-  return layOut(data, state);
+  // A service may have named the other two, and nothing else.
+  const isNamed = env["XDG_CONFIG_HOME"]?.startsWith("/");
+  const configuration = env["HOME"] || isNamed
+    ? xdg(env, "XDG_CONFIG_HOME", ".config")
+    : data;
+  return layOut(data, state, configuration);
 }
 
 /**
@@ -131,15 +142,18 @@ function relative(variable: string, value: string) {
  * The control socket is not below XDG_RUNTIME_DIR: sessions of one user differ
  * in it, and a revoke must find the proxy that another one started.
  */
-function layOut(data: string, state: string): Paths {
+function layOut(data: string, state: string, configuration: string): Paths {
   return {
     roots: [data, state],
+    configuration,
     grants: join(data, "grants"),
     bindings: bindingPaths(data),
     keyRecord: join(data, "key.json"),
     keyFile: join(data, "key"),
+    ca: join(data, "ca"),
     runs: join(state, "runs"),
     audit: join(state, "audit.jsonl"),
+    trace: join(state, "trace.jsonl"),
     locks: join(state, "locks"),
     controlSocket: join(state, "control.sock"),
     proxyLog: join(state, "proxy.log"),

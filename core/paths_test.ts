@@ -9,18 +9,20 @@ import {
 const HOME = { HOME: "/home/ana" };
 
 /** All paths, those of bindings too. */
-function flatten({ bindings, ...paths }: Omit<Paths, "roots">): string[] {
+function flatten(
+  { bindings, ...paths }: Omit<Paths, "roots" | "configuration">,
+): string[] {
   return [...Object.values(paths), ...Object.values(bindings)];
 }
 
 Deno.test("findPaths() puts everything below MOAT_HOME", () => {
-  const { roots, ...paths } = findPaths({
+  const { roots, configuration, ...paths } = findPaths({
     ...HOME,
     MOAT_HOME: "/m",
     XDG_DATA_HOME: "/x",
   });
   const outside = flatten(paths).filter((path) => !path.startsWith("/m/"));
-  assert.deepEqual([roots, outside], [["/m", "/m"], []]);
+  assert.deepEqual([roots, configuration, outside], [["/m", "/m"], "/m", []]);
 });
 
 Deno.test("findPaths() gives every file a path of its own", () => {
@@ -35,6 +37,7 @@ const CASES: {
   grants?: string;
   audit?: string;
   controlSocket?: string;
+  configuration?: string;
 }[] = [
   {
     name: "uses the defaults of XDG",
@@ -42,6 +45,45 @@ const CASES: {
     grants: "/home/ana/.local/share/moat/grants",
     audit: "/home/ana/.local/state/moat/audit.jsonl",
     controlSocket: "/home/ana/.local/state/moat/control.sock",
+  },
+  {
+    name: "has the configuration's default of XDG",
+    env: HOME,
+    configuration: "/home/ana/.config/moat",
+  },
+  {
+    name: "follows XDG_CONFIG_HOME",
+    env: { ...HOME, XDG_CONFIG_HOME: "/config" },
+    configuration: "/config/moat",
+  },
+  {
+    name: "ignores a relative XDG_CONFIG_HOME",
+    env: { ...HOME, XDG_CONFIG_HOME: "config" },
+    configuration: "/home/ana/.config/moat",
+  },
+  {
+    name: "prefers MOAT_HOME to XDG_CONFIG_HOME",
+    env: { MOAT_HOME: "/m", XDG_CONFIG_HOME: "/config" },
+    configuration: "/m",
+  },
+  {
+    name: "has a service's configuration beside its state",
+    env: { RUNTIME_DIRECTORY: "/run/moat" },
+    configuration: `/run/moat/moat-${Deno.uid()}`,
+  },
+  {
+    name: "needs no HOME when XDG names the other two",
+    env: { XDG_DATA_HOME: "/data", XDG_STATE_HOME: "/state" },
+    configuration: "/data/moat",
+  },
+  {
+    name: "needs no HOME when XDG names all three",
+    env: {
+      XDG_DATA_HOME: "/data",
+      XDG_STATE_HOME: "/state",
+      XDG_CONFIG_HOME: "/config",
+    },
+    configuration: "/config/moat",
   },
   {
     name: "follows XDG_DATA_HOME",
