@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { usageError } from "./errors.ts";
 import type { Json } from "./grant.ts";
+import type { Policy } from "./policy.ts";
 import { Secret } from "./secret.ts";
 
 /** A named permission: the holder of one token may use these grants. */
@@ -22,6 +23,8 @@ export interface Binding {
   readonly settings?: Readonly<Record<string, Json>>;
   /** Who acts, as far as it is known. */
   readonly subject?: Subject;
+  /** Where its client may go; default: where its grants are for, and nowhere else. */
+  readonly policy?: Policy;
 }
 
 /** Who acts by a binding; for names that an upstream's log shows. */

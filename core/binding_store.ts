@@ -35,11 +35,12 @@ import {
 import type { Grant, Json } from "./grant.ts";
 import { parseJson } from "./json.ts";
 import type { BindingPaths } from "./paths.ts";
+import { parsePolicy, type Policy } from "./policy.ts";
 import type { Secret } from "./secret.ts";
 
 /** A binding as it is kept. */
 export interface StoredBinding {
-  /** Its name, grants, mode and settings. */
+  /** Its name, grants, mode, settings and policy. */
   readonly binding: Binding;
   /** See `digestToken`. */
   readonly tokenDigest: string;
@@ -93,6 +94,9 @@ const OwnSchema = v.strictObject({
   grants: v.array(v.string()),
   mode: v.exactOptional(v.string()),
   settings: v.exactOptional(v.record(v.string(), v.custom<Json>(() => true))),
+  policy: v.exactOptional(
+    v.custom<Policy>((value) => parsePolicy(value) !== undefined),
+  ),
   tokenDigest: v.pipe(v.string(), v.regex(/^[\w-]{64}$/)),
   createdAt: v.pipe(v.number(), v.integer()),
   url: v.string(),
@@ -131,25 +135,27 @@ export const OWN_FORMAT: Omit<BindingFormat, "writeEnvironment"> = {
 type Flat = Omit<v.InferOutput<typeof OwnSchema>, "next">;
 
 function flatten({ binding, ...rest }: StoredBinding): Flat {
-  const { name, grants, mode, settings } = binding;
+  const { name, grants, mode, settings, policy } = binding;
   return {
     version: 1,
     name,
     grants: [...grants],
     ...(mode !== undefined && { mode }),
     ...(settings && { settings }),
+    ...(policy && { policy }),
     ...rest,
   };
 }
 
 function unflatten(flat: Flat): StoredBinding {
-  const { version: _, name, grants, mode, settings, ...rest } = flat;
+  const { version: _, name, grants, mode, settings, policy, ...rest } = flat;
   return {
     binding: {
       name,
       grants,
       ...(mode !== undefined && { mode }),
       ...(settings && { settings }),
+      ...(policy && { policy }),
     },
     ...rest,
   };

@@ -12,6 +12,7 @@ import {
 } from "./binding_store.ts";
 import { systemClock } from "./clock.ts";
 import { openOwnBindings } from "./own_bindings.ts";
+import type { Policy } from "./policy.ts";
 import { Secret } from "./secret.ts";
 
 type Unwritten = NewBinding;
@@ -88,6 +89,16 @@ async function readIfAny(path: string): Promise<string | undefined> {
   }
 }
 
+const POLICY: Policy = {
+  default: "deny",
+  rules: [
+    { action: "deny", host: "*.a.test:8443", methods: ["PUT"], path: "/v1/**" },
+    { action: "allow", host: "*" },
+  ],
+  allowHosts: ["registry.internal:4873"],
+  plainHttp: ["registry.internal:4873"],
+};
+
 const ROUNDS: Record<string, Partial<Unwritten>> = {
   "the least": {},
   "a mode and settings": {
@@ -99,6 +110,9 @@ const ROUNDS: Record<string, Partial<Unwritten>> = {
     },
   },
   "no mode": { binding: { name: "web", grants: ["aws"] } },
+  "a policy": {
+    binding: { name: "web", grants: ["aws"], policy: POLICY },
+  },
   "a token file": { tokenFile: true },
   "files of a service": {
     directory: "/home/ana/.local/share/moat/bound/web/files",
@@ -126,6 +140,41 @@ for (const [name, more] of Object.entries(ROUNDS)) {
     ]);
   });
 }
+
+const BAD_POLICIES: Record<string, unknown> = {
+  "null": null,
+  "a word": "allow",
+  "no default": { rules: [], allowHosts: [], plainHttp: [] },
+  "an unknown default": { ...POLICY, default: "ask" },
+  "a member that it has not": { ...POLICY, trusted: true },
+  "a rule with a member that it has not": {
+    ...POLICY,
+    rules: [{ action: "deny", host: "a.test", port: 443 }],
+  },
+  "a host that is none": {
+    ...POLICY,
+    rules: [{ action: "deny", host: "a b" }],
+  },
+};
+for (const [name, policy] of Object.entries(BAD_POLICIES)) {
+  Deno.test(`get() refuses a binding whose policy is ${name}`, async () => {
+    await using bed = await openBed();
+    await bed.put("web");
+    const file = JSON.parse(await Deno.readTextFile(bed.fileOf("web")));
+    await Deno.writeTextFile(
+      bed.fileOf("web"),
+      JSON.stringify({ ...file, policy }),
+    );
+    await assert.rejects(bed.store.get("web"), { code: "binding-damaged" });
+  });
+}
+
+Deno.test("get() finds no policy in a file without one", async () => {
+  await using bed = await openBed();
+  await bed.put("web");
+  const [stored] = await bed.store.get("web");
+  assert.equal(Object.hasOwn(stored?.binding ?? {}, "policy"), false);
+});
 
 for (const name of ["a.b", "a@b", "-", "_x", "x".repeat(64)]) {
   Deno.test(`put() keeps a binding called ${name}`, async () => {

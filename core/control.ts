@@ -13,6 +13,7 @@ import { MoatError } from "./errors.ts";
 import { checkPrivateDir, writeAll } from "./files.ts";
 import type { JsonObject } from "./grant.ts";
 import type { Platform } from "./platform.ts";
+import type { Policy } from "./policy.ts";
 import type { MountedFile } from "./provider.ts";
 import type { Reach } from "./reach.ts";
 
@@ -32,6 +33,8 @@ export interface RunRequest {
   readonly mode?: string;
   /** See {@link Binding.settings}. */
   readonly settings?: NonNullable<Binding["settings"]>;
+  /** See {@link Binding.policy}. */
+  readonly policy?: Policy;
   /** See {@link Binding.subject}. */
   readonly subject?: NonNullable<Binding["subject"]>;
 }
@@ -40,7 +43,7 @@ export interface RunRequest {
 export interface RunOpened {
   /** Base URL for the client. */
   readonly endpointUrl: string;
-  /** Environment for the client; no secret among it. */
+  /** Environment for the client; a placeholder where the token is to be. */
   readonly env: Readonly<Record<string, string>>;
   /** Files for the client, the token not among them. */
   readonly files: readonly MountedFile[];

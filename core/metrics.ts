@@ -20,10 +20,12 @@ export interface Metrics {
   count(name: string, labels?: MetricLabels, by?: number): void;
   /** Sets a gauge; undefined removes it. */
   gauge(name: string, value: number | undefined, labels?: MetricLabels): void;
+  /** Adds a value to a histogram, such as the seconds that something took. */
+  observe(name: string, value: number, labels?: MetricLabels): void;
 }
 
 /** Keeps nothing. */
-export const noMetrics: Metrics = { count() {}, gauge() {} };
+export const noMetrics: Metrics = { count() {}, gauge() {}, observe() {} };
 
 /** Metrics whose target is chosen later, once a command's flags are known. */
 export class ForwardingMetrics implements Metrics {
@@ -42,5 +44,10 @@ export class ForwardingMetrics implements Metrics {
   /** Passes a value on. */
   gauge(name: string, value: number | undefined, labels?: MetricLabels): void {
     this.#target.gauge(name, value, labels);
+  }
+
+  /** Passes a value on. */
+  observe(name: string, value: number, labels?: MetricLabels): void {
+    this.#target.observe(name, value, labels);
   }
 }

@@ -43,7 +43,16 @@ export interface GrantRequest {
    * Asks the person at the terminal for one line that is not shown; absent
    * when there is no terminal.
    */
-  readonly ask?: (question: string) => Promise<Secret>;
+  readonly ask?: (question: string, options?: AskOptions) => Promise<Secret>;
+}
+
+/** How a person is asked. */
+export interface AskOptions {
+  /**
+   * Whether lines that are pasted together are one answer, with their line
+   * feeds. Default: false, the first line is.
+   */
+  readonly joinsLines?: boolean;
 }
 
 /** Where a bound client finds us, its token and its files. */
@@ -127,20 +136,41 @@ export interface MountedFile {
 
 /** A header that the intercepting proxy puts on requests to one host. */
 export interface Injection {
-  /** Lower-case host name, `*.suffix` allowed. */
+  /** Canonical (see `core/host.ts`): `api.example.com`, `*.example.com`; `:PORT` unless 443. */
   readonly host: string;
-  /** The header's name. */
+  /** Only at this path and below, such as `/npm/private`, without final slash; default: everywhere. */
+  readonly path?: string;
+  /** The header's name, in lower case. */
   readonly header: string;
   /** Its whole value. */
   readonly value: Secret;
-  /** Headers of the client that are removed. */
+  /** Further headers of the client that are removed, in lower case. */
   readonly strip: readonly string[];
+  /**
+   * What the client has in place of the credential. Of several grants for one
+   * host the one counts whose placeholder the client sent, also in Basic.
+   */
+  readonly placeholder?: string;
 }
 
-/** Collects the injections that a provider declares. */
+/** A part of the path that the intercepting proxy replaces. */
+export interface Substitution {
+  /** As {@link Injection.host}. */
+  readonly host: string;
+  /** What the client writes in the path; at least 16 characters that paths have, as it is written there. */
+  readonly placeholder: string;
+  /** What takes its place. */
+  readonly value: Secret;
+}
+
+/** Collects what a provider declares for the intercepting proxy. */
 export interface InjectionRegistrar {
-  /** Declares one injection. */
+  /** Declares a header for a host, which the grant thereby allows. */
   inject(injection: Injection): void;
+  /** Declares a part of the path that is replaced on a host, which the grant thereby allows. */
+  substitute(substitution: Substitution): void;
+  /** Allows a host, spelled as {@link Injection.host}, without reading what goes there. */
+  allow(host: string): void;
 }
 
 /** What a client is answered. Immutable, so that its bytes can be kept. */
@@ -304,6 +334,11 @@ export interface Provider {
   readonly grantFlags: readonly Flag[];
   /** Environment variables that would override what a binding sets. */
   readonly conflictingEnv: readonly string[];
+  /**
+   * Variables by which its vendor's tools take a PEM file of all the
+   * certificates that they trust; set for every intercepted client.
+   */
+  readonly trustVariables?: readonly string[];
 
   /** Obtains and validates a credential. The caller stores the result. */
   grant(request: GrantRequest): Promise<Grant>;
@@ -386,10 +421,32 @@ const REQUIRED = [
   "cleanup",
 ] as const;
 
+/** Providers that a person defined, in files that may change at any time. */
+export interface DefinedProviders {
+  /** Those that could be read when the program started. */
+  readonly all: readonly Provider[];
+  /** Why others could not. */
+  readonly problems: readonly MoatError[];
+  /**
+   * Finds one, as its file is now.
+   *
+   * @param name A name or an alias.
+   * @returns Undefined if no file defines it.
+   * @throws {MoatError} If its file has a fault.
+   */
+  find(name: string): Provider | undefined;
+  /** Names the file that would define a provider. */
+  fileOf(name: string): string;
+}
+
 /** The providers of this program, by name and alias. */
 export interface ProviderRegistry {
-  /** In the order of registration. */
+  /** In the order of registration; those that a person defined last. */
   readonly all: readonly Provider[];
+  /** Those that are compiled in, whose names nobody can take. */
+  readonly builtIn: readonly Provider[];
+  /** Why some that a person defined are missing. */
+  readonly problems: readonly MoatError[];
   /**
    * Finds a provider by name or alias.
    *
@@ -401,12 +458,14 @@ export interface ProviderRegistry {
 /**
  * Makes the registry.
  *
- * @param providers All providers.
+ * @param providers All providers that are compiled in.
+ * @param defined Those that a person defined. Default: none.
  * @returns A registry that is never changed.
  * @throws {MoatError} `bad-provider` for a duplicate name or alias, or a missing member.
  */
 export function createRegistry(
   providers: readonly Provider[],
+  defined?: DefinedProviders,
 ): ProviderRegistry {
   const byName = new Map<string, Provider>();
   for (const provider of providers) {
@@ -423,7 +482,17 @@ export function createRegistry(
       byName.set(name, provider);
     }
   }
-  return { all: [...providers], get: (name) => find(byName, providers, name) };
+  const all = [...providers, ...defined?.all ?? []];
+  return {
+    all,
+    builtIn: [...providers],
+    problems: defined?.problems ?? [],
+    get(name) {
+      const found = byName.get(name) ?? defined?.find(name);
+      if (found) return found;
+      throw unknownProvider(name, all, defined);
+    },
+  };
 }
 
 function checkMembers(provider: Provider): void {
@@ -437,17 +506,23 @@ function checkMembers(provider: Provider): void {
   }
 }
 
-function find(
-  byName: ReadonlyMap<string, Provider>,
-  providers: readonly Provider[],
+function unknownProvider(
   name: string,
-): Provider {
-  const provider = byName.get(name);
-  if (provider) return provider;
+  all: readonly Provider[],
+  defined: DefinedProviders | undefined,
+): MoatError {
   const [first = "", second] = name.split(":");
-  throw new MoatError("usage", `Cannot find provider ${JSON.stringify(name)}`, {
-    hint: byName.has(first) && second
-      ? `write ${first} --name ${second}`
-      : `available providers: ${providers.map((p) => p.name).join(", ")}`,
-  });
+  const isKnown = all.some((p) => [p.name, ...p.aliases].includes(first));
+  const available = `available providers: ${all.map((p) => p.name).join(", ")}`;
+  return new MoatError(
+    "usage",
+    `Cannot find provider ${JSON.stringify(name)}`,
+    {
+      hint: isKnown && second
+        ? `write ${first} --name ${second}`
+        : defined
+        ? `${available}; one of your own is defined in ${defined.fileOf(name)}`
+        : available,
+    },
+  );
 }

@@ -85,7 +85,11 @@ Deno.test("a header-injecting provider declares its header through the interface
   const flags = { token: "canary" };
   const grant = await provider.grant({ name: "two", flags, validate: false });
   const injections: Injection[] = [];
-  provider.configureProxy({ inject: (one) => injections.push(one) }, grant);
+  provider.configureProxy({
+    inject: (one) => injections.push(one),
+    substitute() {},
+    allow() {},
+  }, grant);
   const seen = injections.map(({ host, header, value, strip }) => [
     host,
     header,

@@ -93,7 +93,8 @@ async function dispatch(
   const loading = command.load();
   const { createContext } = await import("./context.ts");
   const context = await createContext(program, output);
-  const providers = context.registry.all;
+  const { all: providers, problems } = context.registry;
+  if (!command.ignoresProviderFiles) warnOf(problems, output);
   const named = takesProvider(command) ? namedProvider(providers, rest) : [];
   const flags = flagsOf(command, [...named, ...providers]);
   const args = parseArguments(command, [...flags, HELP_FLAG], rest);
@@ -109,6 +110,13 @@ async function dispatch(
   const status = await run(context, args);
   await context.audit.flush();
   return status;
+}
+
+/** A file that cannot be used takes none of the other providers along. */
+function warnOf(problems: readonly MoatError[], output: Output): void {
+  for (const { message, hint } of problems) {
+    output.warn(hint === undefined ? message : `${message}; ${hint}`);
+  }
 }
 
 /** Whether its first operand is a provider. */

@@ -79,6 +79,11 @@ export interface Command {
   readonly showsGrantExamples?: boolean;
   /** Whether a command follows `--`; then its failures exit with 125. */
   readonly takesCommand?: boolean;
+  /**
+   * Whether it says nothing about files of providers that cannot be used.
+   * Default: false.
+   */
+  readonly ignoresProviderFiles?: boolean;
   /** Whether it works without a home directory. Default: false. */
   readonly worksHomeless?: boolean;
   /** More text for its help, such as exit statuses. */

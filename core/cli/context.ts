@@ -10,7 +10,12 @@ import { ForwardingLog } from "../log.ts";
 import { ForwardingMetrics } from "../metrics.ts";
 import { findPaths } from "../paths.ts";
 import type { Platform } from "../platform.ts";
-import { createRegistry, type ProviderFactory } from "../provider.ts";
+import {
+  createRegistry,
+  type DefinedProviders,
+  type Provider,
+  type ProviderFactory,
+} from "../provider.ts";
 import { createFileStore } from "../store/file.ts";
 import { createKeyProvider } from "../store/key.ts";
 import type { Store } from "../store/store.ts";
@@ -27,6 +32,11 @@ export interface Wiring {
   readonly streams: Streams;
   /** Loads the list of providers. */
   loadProviders(): Promise<readonly ProviderFactory[]>;
+  /** Loads those that a person defined; absent if there are none of that kind. */
+  loadDefinedProviders?(
+    platform: Platform,
+    builtIn: readonly Provider[],
+  ): Promise<DefinedProviders>;
 }
 
 /**
@@ -60,6 +70,8 @@ export async function createContext(
     audit,
   };
   const factories = await wiring.loadProviders();
+  const builtIn = factories.map((factory) => factory(platform));
+  const defined = await wiring.loadDefinedProviders?.(platform, builtIn);
   const keys = { paths, clock: systemClock, env };
   let store: Store | undefined;
   return {
@@ -69,7 +81,7 @@ export async function createContext(
     log,
     metrics,
     audit,
-    registry: createRegistry(factories.map((factory) => factory(platform))),
+    registry: createRegistry(builtIn, defined),
     get store() {
       return store ??= createFileStore(
         paths,

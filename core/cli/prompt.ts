@@ -56,7 +56,7 @@ export function createAsk(
 ): GrantRequest["ask"] {
   if (!streams.isTerminal || !input.isTerminal()) return undefined;
   const keyboard = new Keyboard(input);
-  return async (question) => {
+  return async (question, { joinsLines = false } = {}) => {
     input.setRaw(true);
     const handlers = SIGNALS.map((signal) => onSignal(signal, end));
     function restore(): void {
@@ -70,7 +70,7 @@ export function createAsk(
     }
     streams.stderr(question);
     try {
-      const line = await keyboard.line();
+      const line = await keyboard.line(joinsLines);
       if (line !== undefined) {
         restore();
         return new Secret(line);
@@ -97,14 +97,17 @@ class Keyboard {
   }
 
   /** Reads up to the enter key; undefined for Ctrl-C. */
-  async line(): Promise<string | undefined> {
+  async line(joinsLines: boolean): Promise<string | undefined> {
     let typed: string[] = [];
     for (;;) {
       const key = this.#ahead.shift() ?? await this.#next();
       if (key === undefined || key === KEYS.end) throw noAnswer();
       if (key === KEYS.interrupt) return undefined;
-      if (isOneOf(KEYS.enter, key)) return typed.join("");
-      if (key === KEYS.clear) typed = [];
+      if (isOneOf(KEYS.enter, key)) {
+        // What is there already was pasted; nobody types that fast.
+        if (!joinsLines || this.#ahead.length === 0) return typed.join("");
+        typed.push("\n");
+      } else if (key === KEYS.clear) typed = [];
       else if (isOneOf(KEYS.erase, key)) typed.pop();
       else if (key >= " ") typed.push(key);
       if (typed.length > MAX_CHARACTERS) throw tooLong();

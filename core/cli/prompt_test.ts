@@ -80,6 +80,25 @@ Deno.test("createAsk() keeps what was typed ahead for the next question", async 
   assert.deepEqual(answers.map((a) => a?.reveal()), ["one", "two"]);
 });
 
+const PASTES: { name: string; pieces: string[]; to: string }[] = [
+  { name: "one line", pieces: ["one\r"], to: "one" },
+  { name: "lines in one read", pieces: ["one\rtwo\r"], to: "one\ntwo" },
+  {
+    name: "lines whose last has no end yet",
+    pieces: ["one\r\ntwo", "\r"],
+    to: "one\n\ntwo",
+  },
+  { name: "no line of a later read", pieces: ["one\r", "two\r"], to: "one" },
+];
+
+for (const { name, pieces, to } of PASTES) {
+  Deno.test(`createAsk() takes a paste of ${name} where lines are joined`, async () => {
+    const ask = createAsk(terminal(), new Typist(pieces));
+    const given = await ask?.("? ", { joinsLines: true });
+    assert.equal(given?.reveal(), to);
+  });
+}
+
 Deno.test("createAsk() puts the question on stderr, and nothing of the answer", async () => {
   const streams = terminal();
   await createAsk(streams, new Typist([`${CANARY}\r`]))?.("Passphrase: ");
