@@ -48,6 +48,22 @@ export interface Reply {
   readonly isKnown?: boolean;
 }
 
+/** Serves the rest of a connection in a way of its own. */
+export interface Takeover {
+  /**
+   * Serves it to its end.
+   *
+   * @param conn The connection.
+   * @param received What was received behind the head.
+   * @returns Resolves at the end; never rejects.
+   */
+  serve(conn: Deno.Conn, received: Uint8Array): Promise<void>;
+  /** Takes no further request. */
+  retire(): void;
+  /** Ends it at once. */
+  close(): void;
+}
+
 /**
  * Answers requests. What it throws is answered with 500 and reported, except
  * an {@link HttpError}, which the client is told; both end the connection.
@@ -55,7 +71,7 @@ export interface Reply {
 export type Service = (
   head: RequestHead,
   peer: Peer,
-) => Reply | Promise<Reply>;
+) => Reply | Takeover | Promise<Reply | Takeover>;
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -116,6 +132,11 @@ interface Answered {
   readonly reply: Reply;
 }
 
+/** What comes of a request. */
+type Served = Answer | Takeover;
+
+const NO_BYTES = new Uint8Array(0);
+
 /** One accepted connection. */
 export class Connection {
   readonly #conn: Deno.Conn;
@@ -134,6 +155,8 @@ export class Connection {
   /** No request is read any more. */
   #closing = false;
   #closed = false;
+  #isRetired = false;
+  #takeover: Takeover | undefined;
 
   /**
    * Takes over an accepted connection.
@@ -197,6 +220,8 @@ export class Connection {
   /** Closes an idle connection now, and any other one after its answer. */
   retire(): void {
     this.#closing = true;
+    this.#isRetired = true;
+    this.#takeover?.retire();
     if (this.#phase === "idle") this.close();
   }
 
@@ -214,7 +239,8 @@ export class Connection {
     if (!this.#closed) {
       this.#closed = true;
       this.#closing = true;
-      this.#conn.close();
+      this.#takeover?.close();
+      closeQuietly(this.#conn);
     }
     return this.#phase !== "service" && this.#phase !== "write";
   }
@@ -230,15 +256,29 @@ export class Connection {
         this.#filled += count ?? 0;
         answer = count === null ? this.#fail(INCOMPLETE) : this.#next();
       }
-      if (!(answer instanceof Answer)) {
+      if (answer instanceof Promise) {
         this.#enter("service");
         answer = await answer;
       }
+      if (!(answer instanceof Answer)) return await this.#giveAway(answer);
       const bytes = this.#encode(answer);
       // Nearly every write is whole: an async call less for each request.
       const sent = await this.#conn.write(bytes);
       if (sent < bytes.length) await this.#send(bytes.subarray(sent));
     } while (!this.#closing);
+  }
+
+  /** The service goes on with the connection by itself. */
+  async #giveAway(takeover: Takeover): Promise<void> {
+    this.#enter("service");
+    this.#takeover = takeover;
+    // While the service made up its mind.
+    if (this.#isRetired) takeover.retire();
+    const received = this.#buffer.slice(this.#start, this.#filled);
+    this.#buffer = NO_BYTES;
+    this.#last = undefined;
+    await takeover.serve(this.#conn, received);
+    this.close();
   }
 
   async #send(bytes: Uint8Array): Promise<void> {
@@ -249,7 +289,7 @@ export class Connection {
   }
 
   /** The answer to the next request; undefined if its head is not complete. Never throws. */
-  #next(): Answer | Promise<Answer> | undefined {
+  #next(): Served | Promise<Served> | undefined {
     try {
       this.#skipEmptyLine();
       return this.#repeat() ?? this.#ask();
@@ -285,7 +325,7 @@ export class Connection {
   }
 
   /** The long way: parse the head and ask the service. */
-  #ask(): Answer | Promise<Answer> | undefined {
+  #ask(): Served | Promise<Served> | undefined {
     this.#headOnly = false;
     const start = this.#start;
     const end = findHeadEnd(this.#buffer, start, this.#scanned, this.#filled);
@@ -309,7 +349,8 @@ export class Connection {
     );
   }
 
-  #remember(head: Uint8Array, reply: Reply): Answer {
+  #remember(head: Uint8Array, reply: Reply | Takeover): Served {
+    if ("serve" in reply) return reply;
     this.#last = { head, reply, headOnly: this.#headOnly };
     return reply.answer;
   }
@@ -431,6 +472,14 @@ export class Connection {
 function endsConnection(head: RequestHead): boolean {
   return hasBody(head) || head.version === "1.0" ||
     head.members("connection").includes("close");
+}
+
+function closeQuietly(conn: Deno.Conn): void {
+  try {
+    conn.close();
+  } catch {
+    // What took it over has closed it.
+  }
 }
 
 /** Small answers must not wait for the ACK of the one before. */

@@ -15,6 +15,19 @@
  * @see {@link https://www.rfc-editor.org/rfc/rfc9110.html | RFC 9110}
  */
 
+import {
+  decodeBytes,
+  Fields,
+  findEnd,
+  type HeaderField,
+  parseFields,
+  type Refusals,
+  TOKEN,
+  tokenBytes,
+} from "./field_lines.ts";
+
+export type { HeaderField } from "./field_lines.ts";
+
 /** The longest head in bytes, final empty line included; beyond it 431. */
 export const MAX_HEAD_BYTES = 16 * 1024;
 
@@ -28,35 +41,49 @@ export const MAX_FIELDS = 100;
  */
 export const MAX_TARGET_BYTES = 8 * 1024;
 
+/** How much of a head is read. */
+export interface HeadLimits {
+  /** The longest head in bytes, final empty line included; beyond it 431. */
+  readonly bytes: number;
+  /** The most field lines; beyond it 431. */
+  readonly fields: number;
+  /** The longest request-target in bytes; beyond it 414. */
+  readonly target: number;
+}
+
+/** For requests to us. */
+export const OWN_LIMITS: HeadLimits = {
+  bytes: MAX_HEAD_BYTES,
+  fields: MAX_FIELDS,
+  target: MAX_TARGET_BYTES,
+};
+
+/**
+ * For requests that are forwarded: what the upstream takes is its own affair,
+ * and the longest targets in use are signed URLs.
+ */
+export const FORWARD_LIMITS: HeadLimits = {
+  bytes: 64 * 1024,
+  fields: 200,
+  target: 32 * 1024,
+};
+
 /** A Content-Length of more digits might not be a safe integer. */
 const MAX_LENGTH_DIGITS = 15;
 
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Method and field names: RFC 9110 section 5.6.2. */
-const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
-
 const REQUEST_LINE = new RegExp(
   `^(${TOKEN}) ([\\x21-\\x7e]+) HTTP/([0-9]\\.[0-9])\\r\\n`,
-);
-
-/**
- * RFC 9112 section 5: no space before the colon, no folded lines. The value
- * may hold obs-text (0x80 to 0xff), which RFC 9110 section 5.5 wants treated as
- * opaque; each such byte becomes the character of the same number.
- */
-const FIELD_LINE = new RegExp(
-  `(${TOKEN}):([\\t\\x20-\\x7e\\x80-\\xff]*)\\r\\n`,
-  "y",
 );
 
 /** uri-host [":" port] of RFC 9110 section 7.2, not empty; without IPvFuture. */
 const HOST =
   /^(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?$/;
 
-/** RFC 9112 section 3.2.2. */
-const ABSOLUTE_FORM = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?]/;
+/** RFC 9112 section 3.2.2: scheme, authority, and what follows. */
+const ABSOLUTE_FORM = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?]+)(.*)$/;
 
 /** Which bytes may start a method. */
 const STARTS_METHOD = tokenBytes();
@@ -84,11 +111,8 @@ export class HttpError extends Error {
   }
 }
 
-/** One field line: the name as it was sent, the value without the blanks around it. */
-export type HeaderField = readonly [name: string, value: string];
-
 /** The head of a request. Never changed after it was parsed. */
-export class RequestHead {
+export class RequestHead extends Fields {
   /** Case-sensitive, such as `GET`. */
   readonly method: string;
   /**
@@ -98,11 +122,8 @@ export class RequestHead {
   readonly target: string;
   /** What followed `HTTP/`. */
   readonly version: "1.0" | "1.1";
-  /** All field lines, in their order. */
-  readonly headers: readonly HeaderField[];
   /** The value of the one Host field, such as `127.0.0.1:19080`. Never empty. */
   readonly host: string;
-  readonly #names: readonly string[];
 
   /**
    * Makes a head of parts that were checked: use {@link parseRequestHead}.
@@ -119,40 +140,13 @@ export class RequestHead {
     version: "1.0" | "1.1",
     headers: readonly HeaderField[],
   ) {
+    super(headers);
     this.method = method;
     this.target = target;
     this.version = version;
-    this.headers = headers;
-    this.#names = headers.map(([name]) => name.toLowerCase());
-    this.host = onlyHost(this.values("host"));
-  }
-
-  /**
-   * Finds a field.
-   *
-   * @param name In lower case.
-   * @returns The value of every line of that name, in their order; empty if there is none.
-   */
-  values(name: string): string[] {
-    const found: string[] = [];
-    for (let i = 0; i < this.#names.length; i++) {
-      if (this.#names[i] === name) found.push(this.headers[i]![1]);
-    }
-    return found;
-  }
-
-  /**
-   * Splits a list-valued field, such as Connection, into its members.
-   *
-   * @param name In lower case.
-   * @returns All members in lower case, without blanks; an empty member as "".
-   */
-  members(name: string): string[] {
-    const values = this.values(name);
-    if (values.length === 0) return values;
-    return values.join(",").split(",").map((member) =>
-      trimBlanks(member).toLowerCase()
-    );
+    this.host = isOldConnect(method, version) && !this.names.includes("host")
+      ? target
+      : onlyHost(this.values("host"));
   }
 }
 
@@ -186,32 +180,27 @@ export function findHeadEnd(
     if (bytes[start] !== CR || to > start + 1) throw badRequestLine();
   }
   // The first byte is neither CR nor LF, so looking back stays inside the head.
-  for (let at = from; at < to; at++) {
-    if (bytes[at] !== LF) continue;
-    if (bytes[at - 1] !== CR) {
-      throw badRequest("wanted lines that end with CR LF, found LF alone");
-    }
-    if (bytes[at - 2] === LF) return at + 1;
-  }
-  return -1;
+  return findEnd(bytes, from, to, REQUEST_REFUSALS);
 }
 
 /**
- * Makes the error for a head that reached {@link MAX_HEAD_BYTES} without an end.
+ * Makes the error for a head that reached its limit without an end.
  *
  * @param bytes What was received.
  * @param start Where the head starts.
  * @param to Where the received bytes end.
+ * @param limits The limits. Default: {@link OWN_LIMITS}.
  * @returns 414 if not even the request-line has ended, else 431.
  */
 export function overlongHead(
   bytes: Uint8Array,
   start: number,
   to: number,
+  limits: HeadLimits = OWN_LIMITS,
 ): HttpError {
   const lineEnd = bytes.indexOf(LF, start);
-  return lineEnd === -1 || lineEnd >= to ? targetTooLong() : headTooLarge(
-    `wanted a head of at most ${MAX_HEAD_BYTES} bytes, found more`,
+  return lineEnd === -1 || lineEnd >= to ? targetTooLong(limits) : headTooLarge(
+    `wanted a head of at most ${limits.bytes} bytes, found more`,
   );
 }
 
@@ -221,6 +210,7 @@ export function overlongHead(
  * @param bytes Holds the head; not kept.
  * @param start Where its first byte is. Default: 0.
  * @param end The offset after its final empty line. Default: all bytes.
+ * @param limits The limits. Default: {@link OWN_LIMITS}.
  * @returns The head.
  * @throws {HttpError} 400 if malformed, 414 or 431 if too long, 505 unless HTTP/1.0 or 1.1.
  * @see {@link https://www.rfc-editor.org/rfc/rfc9112.html#section-3 | RFC 9112 sections 2 to 5}
@@ -229,16 +219,19 @@ export function parseRequestHead(
   bytes: Uint8Array,
   start = 0,
   end: number = bytes.length,
+  limits: HeadLimits = OWN_LIMITS,
 ): RequestHead {
-  if (end - start > MAX_HEAD_BYTES) throw overlongHead(bytes, start, end);
+  if (end - start > limits.bytes) {
+    throw overlongHead(bytes, start, end, limits);
+  }
   const text = decodeBytes(bytes, start, end);
   const line = REQUEST_LINE.exec(text);
   if (line === null) throw badRequestLine();
   const [all, method, target, version] = line as unknown as RequestLine;
-  if (target.length > MAX_TARGET_BYTES) throw targetTooLong();
+  if (target.length > limits.target) throw targetTooLong(limits);
   if (version !== "1.0" && version !== "1.1") throw versionNotSupported();
   checkTarget(method, target);
-  const fields = parseFields(text, all.length);
+  const fields = parseFields(text, all.length, limits.fields, REQUEST_REFUSALS);
   return new RequestHead(method, target, version, fields);
 }
 
@@ -249,40 +242,13 @@ type RequestLine = [
   version: string,
 ];
 
-function parseFields(text: string, start: number): HeaderField[] {
-  const fields: HeaderField[] = [];
-  const end = text.length - 2;
-  let at = start;
-  while (at < end) {
-    FIELD_LINE.lastIndex = at;
-    const line = FIELD_LINE.exec(text) as [string, string, string] | null;
-    if (line === null) throw badRequest(fieldFault(text, at));
-    if (fields.length === MAX_FIELDS) {
-      throw headTooLarge(`wanted at most ${MAX_FIELDS} fields, found more`);
-    }
-    fields.push([line[1], trimBlanks(line[2])]);
-    at = FIELD_LINE.lastIndex;
-  }
-  if (at !== end || !text.endsWith("\r\n")) {
-    throw badRequest("wanted an empty line at the end of the head");
-  }
-  return fields;
-}
-
-/** Says what is wrong with a field line, without a byte of it. */
-function fieldFault(text: string, at: number): string {
-  const first = text[at];
-  if (first === " " || first === "\t") {
-    return "wanted no folded field lines";
-  }
-  const colon = text.indexOf(":", at);
-  const name = text.slice(at, colon === -1 ? text.length : colon);
-  return new RegExp(`^${TOKEN}$`).test(name)
-    ? "wanted field values without control characters"
-    : "wanted field names that are tokens, with a colon right after";
-}
-
-/** Refuses a target whose form its method does not allow (RFC 9112 section 3.2). */
+/**
+ * Refuses a target whose form its method does not allow (RFC 9112 section 3.2).
+ *
+ * Characters that RFC 3986 wants escaped, such as `|` or `"`, are let through
+ * as they are: URL parsers of browsers and Node leave them in a query, and no
+ * visible ASCII character can end a target or a line.
+ */
 function checkTarget(method: string, target: string): void {
   if (target.includes("#")) {
     throw badRequest("wanted a target without a fragment");
@@ -292,9 +258,21 @@ function checkTarget(method: string, target: string): void {
     if (HOST.test(target) && /^:[0-9]+$/.test(target.slice(colon))) return;
     throw badRequest("wanted host:port as the target of CONNECT");
   }
-  if (target.startsWith("/") || ABSOLUTE_FORM.test(target)) return;
+  if (target.startsWith("/")) return;
   if (target === "*" && method === "OPTIONS") return;
-  throw badRequest("wanted a path or an absolute URL as the target");
+  const absolute = ABSOLUTE_FORM.exec(target);
+  if (!absolute) {
+    throw badRequest("wanted a path or an absolute URL as the target");
+  }
+  // RFC 9110 section 4.2.4: userinfo ought to be an error; it hides the host.
+  if (!HOST.test(absolute[2]!)) {
+    throw badRequest("wanted host or host:port in the target");
+  }
+}
+
+/** Python's http.client sends CONNECT in HTTP/1.0 and without Host, which says the same as its target. */
+function isOldConnect(method: string, version: string): boolean {
+  return method === "CONNECT" && version === "1.0";
 }
 
 /** RFC 9112 section 3.2: 400 if Host is missing, repeated or malformed. */
@@ -379,42 +357,6 @@ function parseLength(lengths: readonly string[]): number {
   return Number(length);
 }
 
-/** Without SP and HTAB at both ends. String.trim() would take obs-text off too. */
-function trimBlanks(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && isBlank(text.charCodeAt(start))) start++;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
-  return text.slice(start, end);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
-}
-
-const asciiDecoder = new TextDecoder();
-
-/** Each byte becomes the character of the same number. */
-function decodeBytes(bytes: Uint8Array, start: number, end: number): string {
-  for (let at = start; at < end; at++) {
-    if (bytes[at]! < 0x80) continue;
-    // TextDecoder's "latin1" is windows-1252, which moves 0x80 to 0x9f.
-    let text = "";
-    for (at = start; at < end; at++) text += String.fromCharCode(bytes[at]!);
-    return text;
-  }
-  // Five times as fast, and the same for ASCII.
-  return asciiDecoder.decode(bytes.subarray(start, end));
-}
-
-function tokenBytes(): Uint8Array {
-  const token = new RegExp(`^${TOKEN}$`);
-  return Uint8Array.from(
-    { length: 256 },
-    (_, byte) => Number(token.test(String.fromCharCode(byte))),
-  );
-}
-
 function badRequest(what: string): HttpError {
   return new HttpError(400, "bad-request", `Cannot read the request: ${what}`);
 }
@@ -431,13 +373,19 @@ function headTooLarge(what: string): HttpError {
   );
 }
 
-function targetTooLong(): HttpError {
+function targetTooLong(limits: HeadLimits): HttpError {
   return new HttpError(
     414,
     "target-too-long",
-    `Cannot read the request: wanted a target of at most ${MAX_TARGET_BYTES} bytes, found more`,
+    `Cannot read the request: wanted a target of at most ${limits.target} bytes, found more`,
   );
 }
+
+/** The errors for a request that cannot be read: 400, or 431 if it is too large. */
+export const REQUEST_REFUSALS: Refusals = {
+  malformed: badRequest,
+  tooLarge: headTooLarge,
+};
 
 function versionNotSupported(): HttpError {
   return new HttpError(

@@ -4,6 +4,7 @@ import { toBytes } from "../../tests/support/raw_http.ts";
 import {
   bodyFraming,
   findHeadEnd,
+  FORWARD_LIMITS,
   HttpError,
   MAX_FIELDS,
   MAX_HEAD_BYTES,
@@ -133,6 +134,53 @@ for (const { name, head, status } of LIMITS) {
     assert.equal(statusOf(() => parse(head)), status);
   });
 }
+
+const FORWARDED_LIMITS: { name: string; head: string; status: number }[] = [
+  {
+    name: `takes a target of ${FORWARD_LIMITS.target} bytes`,
+    head: get(host, `GET /${"a".repeat(FORWARD_LIMITS.target - 1)} HTTP/1.1`),
+    status: 200,
+  },
+  {
+    name: "refuses a longer target",
+    head: get(host, `GET /${"a".repeat(FORWARD_LIMITS.target)} HTTP/1.1`),
+    status: 414,
+  },
+  {
+    name: `takes ${FORWARD_LIMITS.fields} fields`,
+    head: get(host + "X: 1\r\n".repeat(FORWARD_LIMITS.fields - 1)),
+    status: 200,
+  },
+  {
+    name: "refuses one field more",
+    head: get(host + "X: 1\r\n".repeat(FORWARD_LIMITS.fields)),
+    status: 431,
+  },
+  {
+    name: `takes a head of ${FORWARD_LIMITS.bytes} bytes`,
+    head: padded(FORWARD_LIMITS.bytes),
+    status: 200,
+  },
+  {
+    name: "refuses a longer head",
+    head: padded(FORWARD_LIMITS.bytes + 1),
+    status: 431,
+  },
+];
+for (const { name, head, status } of FORWARDED_LIMITS) {
+  Deno.test(`parseRequestHead() of what is forwarded ${name}`, () => {
+    const bytes = toBytes(head);
+    assert.equal(
+      statusOf(() => parseRequestHead(bytes, 0, bytes.length, FORWARD_LIMITS)),
+      status,
+    );
+  });
+}
+
+Deno.test("overlongHead() says which limit it was", () => {
+  const { message } = overlongHead(toBytes("GET /\r\n"), 0, 7, FORWARD_LIMITS);
+  assert.match(message, /at most 65536 bytes/);
+});
 
 const INCOMPLETE: { name: string; head: string }[] = [
   { name: "nothing", head: "" },

@@ -23,10 +23,17 @@ export class ConnectionPool {
   readonly #max: number;
   /** The oldest first. */
   readonly #connections = new Set<Pooled>();
+  /** What connections need beside their own descriptor. */
+  #further = 0;
 
   /** Makes an empty pool for `max` connections. Default: 10,000. */
   constructor(max: number = MAX_CONNECTIONS) {
     this.#max = max;
+  }
+
+  /** How many descriptors there are for connections. */
+  get max(): number {
+    return this.#max;
   }
 
   /**
@@ -37,9 +44,30 @@ export class ConnectionPool {
    * @returns False if there is no place.
    */
   add(connection: Pooled): boolean {
-    if (this.#connections.size >= this.#max && !this.#evict()) return false;
+    if (this.#isFull(1) && !this.#evict()) return false;
     this.#connections.add(connection);
     return true;
+  }
+
+  /**
+   * Takes descriptors that a connection needs beside its own.
+   *
+   * @param count How many.
+   * @returns False if there are not as many.
+   */
+  take(count: number): boolean {
+    if (this.#isFull(count)) return false;
+    this.#further += count;
+    return true;
+  }
+
+  /** Gives them back. */
+  give(count: number): void {
+    this.#further -= count;
+  }
+
+  #isFull(count: number): boolean {
+    return this.#connections.size + this.#further + count > this.#max;
   }
 
   /** Takes one out, if it is in there. */

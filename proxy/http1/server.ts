@@ -18,7 +18,7 @@ import {
 } from "./connection.ts";
 import { ConnectionPool } from "./pool.ts";
 
-export type { Peer, Reply, Service } from "./connection.ts";
+export type { Peer, Reply, Service, Takeover } from "./connection.ts";
 
 /** Settings of {@link serve}. */
 export interface ServeOptions {
