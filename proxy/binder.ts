@@ -9,6 +9,7 @@ import type { Binding } from "$core/binding.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
+import { DEFAULT_POLICY } from "$core/policy.ts";
 import {
   type Container,
   type EndpointHandler,
@@ -17,9 +18,17 @@ import {
   type Provider,
   type ProviderRegistry,
 } from "$core/provider.ts";
+import type { Secret } from "$core/secret.ts";
 import { NOT_FOUND } from "./answers.ts";
 import { type Entry, LiveBinding, type Served } from "./bindings.ts";
+import {
+  collectDeclared,
+  type Declared,
+  Outbound,
+} from "./intercept/outbound.ts";
+import { interceptConflicts, interceptEnv } from "./intercept_env.ts";
 import { findMode } from "./modes.ts";
+import { joinVariables } from "./variables.ts";
 
 /** What a client of a revoked grant is told, or of one that its binding does not fit any more. */
 const GRANT_GONE = errorAnswer(
@@ -74,11 +83,14 @@ export class Binder {
   ): Rights {
     const routes = new Map<string, EndpointHandler>();
     const served: Grant[] = [];
+    const declared: Declared[] = [];
     for (const grant of grants) {
       try {
+        const own = this.#declare(grant);
         for (const [path, handler] of this.#endpoints(binding, grant, routes)) {
           routes.set(path, handler);
         }
+        declared.push(own);
       } catch (error) {
         if (!onMisfit) throw error;
         onMisfit(grant, toMoatError(error));
@@ -90,8 +102,17 @@ export class Binder {
     return {
       routes,
       otherwise: isWhole ? NOT_FOUND : GRANT_GONE,
+      outbound: new Outbound(binding.policy ?? DEFAULT_POLICY, declared),
       grants: served,
     };
+  }
+
+  /** What a grant is for, at the forward proxy. */
+  #declare(grant: Grant): Declared {
+    return collectDeclared(
+      grant.name,
+      (registrar) => this.#provider(grant).configureProxy(registrar, grant),
+    );
   }
 
   /** The endpoints of one grant, which must differ from the others'. */
@@ -112,30 +133,40 @@ export class Binder {
   }
 
   /**
-   * Makes environment and files of a client.
+   * Makes environment and files of a client. The files by which an intercepted
+   * one trusts us are not among them: see `interceptFiles`.
    *
-   * @param grants Its grants.
+   * @param grants Its grants: of two that set one variable, the first counts.
    * @param container Where it finds us.
+   * @param proxyToken Its token, or what stands for it, if it is intercepted.
    * @returns What it is given.
    */
-  setup(grants: readonly Grant[], container: Container): ClientSetup {
+  setup(
+    grants: readonly Grant[],
+    container: Container,
+    proxyToken?: Secret,
+  ): ClientSetup {
     const each = grants.map((grant) => ({
       grant,
       provider: this.#provider(grant),
     }));
-    return {
-      env: Object.assign(
-        {},
-        ...each.map(({ grant, provider }) =>
-          provider.containerEnv(grant, container)
-        ),
+    const env = joinVariables([
+      ...proxyToken
+        ? [interceptEnv(this.#registry, container, proxyToken)]
+        : [],
+      ...each.map(({ grant, provider }) =>
+        provider.containerEnv(grant, container)
       ),
+    ]);
+    return {
+      env,
       files: container.directory === undefined ? [] : each.flatMap((
         { grant, provider },
       ) => [...provider.containerMounts(grant, container)]),
-      conflictingEnv: each.flatMap(({ provider }) => [
-        ...provider.conflictingEnv,
-      ]),
+      conflictingEnv: [
+        ...each.flatMap(({ provider }) => [...provider.conflictingEnv]),
+        ...interceptConflicts(this.#registry, env),
+      ],
     };
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Binding } from "$core/binding.ts";
+import { type Binding, mintToken } from "$core/binding.ts";
 import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import {
@@ -147,6 +147,59 @@ Deno.test("setup() joins environment, files and conflicts of all grants", () => 
     ],
     conflictingEnv: ["alpha_KEY", "beta_KEY"],
   });
+});
+
+Deno.test("setup() lets the first grant that sets a variable win", () => {
+  const shared = (name: string) =>
+    provider(name, [], { containerEnv: () => ({ SHARED: name }) });
+  const { binder } = setUp(shared("alpha"), shared("beta"));
+  assert.deepEqual(binder.setup(BOTH, CONTAINER).env, { SHARED: "alpha" });
+});
+
+Deno.test("setup() numbers the settings that several grants give git", () => {
+  const git = (name: string) =>
+    provider(name, [], {
+      containerEnv: () => ({
+        GIT_CONFIG_COUNT: "1",
+        GIT_CONFIG_KEY_0: `${name}.key`,
+        GIT_CONFIG_VALUE_0: name,
+      }),
+    });
+  const { binder } = setUp(git("alpha"), git("beta"));
+  assert.deepEqual(binder.setup(BOTH, CONTAINER).env, {
+    GIT_CONFIG_COUNT: "2",
+    GIT_CONFIG_KEY_0: "alpha.key",
+    GIT_CONFIG_VALUE_0: "alpha",
+    GIT_CONFIG_KEY_1: "beta.key",
+    GIT_CONFIG_VALUE_1: "beta",
+  });
+});
+
+const PROXY_TOKEN = mintToken("web");
+
+Deno.test("setup() gives an intercepted client the proxy, with its token", () => {
+  const { env } = setUp().binder.setup(BOTH, CONTAINER, PROXY_TOKEN);
+  assert.equal(env["HTTPS_PROXY"], `http://moat:${PROXY_TOKEN.reveal()}@x:1`);
+});
+
+Deno.test("setup() lets no grant lead an intercepted client elsewhere", () => {
+  const { binder } = setUp(
+    provider("alpha", [], {
+      containerEnv: () => ({ HTTPS_PROXY: "http://elsewhere" }),
+    }),
+  );
+  const { env } = binder.setup([grant("alpha")], CONTAINER, PROXY_TOKEN);
+  assert.match(env["HTTPS_PROXY"] ?? "", /@x:1$/);
+});
+
+Deno.test("setup() names what would lead an intercepted client elsewhere", () => {
+  const { binder } = setUp();
+  const { conflictingEnv } = binder.setup(BOTH, CONTAINER, PROXY_TOKEN);
+  assert.deepEqual(conflictingEnv.slice(0, 3), [
+    "alpha_KEY",
+    "beta_KEY",
+    "HTTPS_PROXY",
+  ]);
 });
 
 Deno.test("setup() gives no files to a client without a directory", () => {

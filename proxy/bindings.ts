@@ -13,6 +13,7 @@ import {
   TOKEN_PREFIX,
 } from "$core/binding.ts";
 import type { Answer, EndpointHandler } from "$core/provider.ts";
+import type { Outbound } from "./intercept/outbound.ts";
 
 /** Who may use a binding, and where. */
 export interface Entry {
@@ -38,6 +39,8 @@ export interface Served {
   readonly routes: ReadonlyMap<string, EndpointHandler>;
   /** The answer at all other paths. */
   readonly otherwise: Answer;
+  /** Where it may go through the forward proxy, and with what. */
+  readonly outbound: Outbound;
 }
 
 /** A binding that clients can use, with the endpoints of its grants. */
@@ -47,6 +50,7 @@ export class LiveBinding {
   /** What they are served. */
   readonly served: Served;
   #isRemoved = false;
+  readonly #onEnd = new Set<() => void>();
 
   /** Makes a live binding. */
   constructor(entry: Entry, served: Served) {
@@ -67,6 +71,19 @@ export class LiveBinding {
   /** Ends it, also for requests under way. */
   end(): void {
     this.#isRemoved = true;
+    for (const tell of this.#onEnd) tell();
+    this.#onEnd.clear();
+  }
+
+  /**
+   * Tells of its end.
+   *
+   * @param tell Called once when it is removed or replaced.
+   * @returns A function that takes it back.
+   */
+  onEnd(tell: () => void): () => void {
+    this.#onEnd.add(tell);
+    return () => void this.#onEnd.delete(tell);
   }
 }
 
@@ -76,7 +93,10 @@ const NO_DIGEST = "-".repeat(64);
 /** All live bindings of a proxy. */
 export class BindingTable {
   readonly #byName = new Map<string, readonly LiveBinding[]>();
+  readonly #renewals = new Map<string, Promise<unknown>>();
   readonly #prefix: string;
+  /** Told of each binding that is removed or replaced. */
+  onRemoved: ((name: string) => void) | undefined;
   /** Makes a stored binding live. */
   load: ((name: string) => Promise<void>) | undefined;
 
@@ -103,7 +123,25 @@ export class BindingTable {
    */
   remove(name: string): boolean {
     this.#byName.get(name)?.forEach((live) => live.end());
-    return this.#byName.delete(name);
+    const wasThere = this.#byName.delete(name);
+    if (wasThere) this.onRemoved?.(name);
+    return wasThere;
+  }
+
+  /**
+   * Removes a binding that is about to be entered anew: its clients wait for
+   * that.
+   *
+   * @param name Its name.
+   * @param renewal Settles when it was entered, or will not be.
+   */
+  renew(name: string, renewal: Promise<unknown>): void {
+    this.remove(name);
+    this.#renewals.set(name, renewal);
+    const forget = () => {
+      if (this.#renewals.get(name) === renewal) this.#renewals.delete(name);
+    };
+    renewal.then(forget, forget);
   }
 
   /** Gives a live binding without asking for its token. */
@@ -124,12 +162,13 @@ export class BindingTable {
     const shown = readToken(token, this.#prefix);
     if (!shown) return undefined;
     const forms = this.#byName.get(shown.name) ?? [];
-    if (forms.some((live) => live.isLive) || !this.load) {
-      return match(shown, forms);
-    }
-    return this.load(shown.name).then(() =>
-      match(shown, this.#byName.get(shown.name) ?? [])
-    );
+    const isLive = forms.some((live) => live.isLive);
+    const entered = isLive
+      ? undefined
+      : this.#renewals.get(shown.name) ?? this.load?.(shown.name);
+    if (!entered) return match(shown, forms);
+    const now = () => match(shown, this.#byName.get(shown.name) ?? []);
+    return entered.then(now, now);
   }
 }
 

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { type Binding, digestToken } from "$core/binding.ts";
 import { Answer } from "$core/provider.ts";
+import { DEFAULT_POLICY } from "$core/policy.ts";
+import { Outbound } from "./intercept/outbound.ts";
 import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
 import { NOT_FOUND } from "./answers.ts";
 
 /** A token of a binding, one of each letter. */
+const NOWHERE = new Outbound(DEFAULT_POLICY, []);
+
 function tokenOf(name: string, letter = "A"): string {
   return `moat.${name}.${letter.repeat(42)}A`;
 }
@@ -22,7 +26,11 @@ function live(
     access: "header",
     admits: () => true,
     ...more,
-  }, { routes: new Map(), otherwise: NOT_FOUND });
+  }, {
+    routes: new Map(),
+    otherwise: NOT_FOUND,
+    outbound: NOWHERE,
+  });
 }
 
 Deno.test("find() knows a binding by its token", () => {
@@ -210,6 +218,7 @@ Deno.test("a live binding gives its permission and what it is served", () => {
   const served = {
     routes: new Map([["/a", () => new Answer(200, "")]]),
     otherwise: NOT_FOUND,
+    outbound: NOWHERE,
   };
   const one = new LiveBinding(live("one").entry, served);
   assert.deepEqual([one.binding, one.served], [live("one").binding, served]);

@@ -133,6 +133,21 @@ export class Listeners {
     return urlOf(address);
   }
 
+  /** What all connections together may have. */
+  get pool(): ConnectionPool {
+    return this.#pool;
+  }
+
+  /** Where it listens now, for whatever service; not the sockets. */
+  get addresses(): ListenAddress[] {
+    const gateways = [...this.#gateways.values()];
+    const servers = [...this.#apart, ...gateways.map((g) => g.server)];
+    return [
+      ...this.#permanent.map(({ address }) => address),
+      ...servers.flatMap((server) => server ? [addressOf(server)] : []),
+    ];
+  }
+
   /**
    * Tells whether a permanent listener covers an address.
    *

@@ -221,6 +221,26 @@ Deno.test("listenApart() names its flag when a port is in use", async () => {
   });
 });
 
+Deno.test("addresses are those where it listens now, for whatever service", async () => {
+  await using bed = new Bed();
+  const urls = [
+    bed.listeners.listen({ hostname: "127.0.0.1", port: 0 }),
+    bed.apart(),
+  ];
+  const reached = bed.reach({ by: "gateway", address: "127.0.0.2" });
+  const spelled = () =>
+    bed.listeners.addresses.map(({ hostname, port }) =>
+      `http://${hostname}:${port}`
+    );
+  const open = spelled();
+  await reached.release();
+  const port = new URL(reached.url).port;
+  assert.deepEqual(
+    [open, spelled()],
+    [[...urls, `http://127.0.0.2:${port}`], urls],
+  );
+});
+
 Deno.test("reach() takes the loopback listener, whatever comes first", async () => {
   await using bed = new Bed();
   bed.listeners.listen({ hostname: "0.0.0.0", port: 0 });

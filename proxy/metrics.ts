@@ -5,7 +5,7 @@
  * @see {@link https://prometheus.io/docs/instrumenting/exposition_formats/ | Exposition formats}
  */
 
-import type { Counter, Gauge, Registry } from "prom-client";
+import type { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Log } from "$core/log.ts";
 import type { MetricLabels, Metrics } from "$core/metrics.ts";
 import { Answer } from "$core/provider.ts";
@@ -15,6 +15,26 @@ import { checkHygiene } from "./service.ts";
 
 /** The beginning of every name. */
 const PREFIX = "moat_";
+
+/** From an answer out of a cache to a model that thinks, in seconds. */
+const BUCKETS = [
+  0.001,
+  0.0025,
+  0.005,
+  0.01,
+  0.025,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+  30,
+  60,
+  300,
+];
 
 /** How many label sets a metric may have: each costs memory here and in Prometheus. */
 const MAX_SERIES = 500;
@@ -72,6 +92,7 @@ class PrometheusMetrics implements ReadableMetrics {
   readonly #registry: Registry;
   readonly #counters = new Map<string, Family<Counter>>();
   readonly #gauges = new Map<string, Family<Gauge>>();
+  readonly #histograms = new Map<string, Family<Histogram>>();
   /** Metrics of which a measurement was dropped. */
   readonly #dropped = new Set<string>();
 
@@ -112,6 +133,21 @@ class PrometheusMetrics implements ReadableMetrics {
       if (value !== undefined) return family.metric.set(labels, value);
       family.series.delete(keyOf(labels));
       family.metric.remove(labels);
+    });
+  }
+
+  observe(name: string, value: number, labels: MetricLabels = {}): void {
+    this.#keep(name, () => {
+      const { Histogram } = this.#library;
+      const family = find(
+        this.#histograms,
+        name,
+        labels,
+        () =>
+          new Histogram({ ...this.#settings(name, labels), buckets: BUCKETS }),
+      );
+      admit(family, labels);
+      family.metric.observe(labels, value);
     });
   }
 

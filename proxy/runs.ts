@@ -15,6 +15,7 @@ import type { ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
 import type { Binder, OnMisfit, Rights } from "./binder.ts";
 import type { BindingTable } from "./bindings.ts";
+import { isIntercepted } from "./intercept_env.ts";
 import type { Listeners, Reached } from "./listeners.ts";
 import { findMode } from "./modes.ts";
 import { removeOrphan } from "./run_files.ts";
@@ -111,7 +112,7 @@ export class Runs {
     });
     this.#prefetch(served, run);
     if (!old) this.#options.onOpened?.(binding.grants, owner);
-    return this.#describe(request, grants, run.reached.url);
+    return this.#describe(request, served, run.reached.url);
   }
 
   /** Makes a run that has its grants, or takes the place of an old one. */
@@ -206,12 +207,15 @@ export class Runs {
     const changed = [...this.#runs.values()].filter(({ binding }) =>
       binding.grants.includes(name)
     );
-    // Before what clients wait for fails: the server then asks the new binding.
-    for (const { binding } of changed) bindings.remove(binding.name);
+    const renewals = changed.map((run) => {
+      const renewal = this.#renew(run);
+      bindings.renew(run.binding.name, renewal);
+      return { run, renewal };
+    });
+    // All are off: when what clients wait for fails, the server asks the new binding.
     binder.forget(name);
-    await Promise.all(changed.map(async (run) => {
-      const served = await this.#renew(run);
-      if (served.includes(name)) this.#tellChanged(run, name);
+    await Promise.all(renewals.map(async ({ run, renewal }) => {
+      if ((await renewal).includes(name)) this.#tellChanged(run, name);
     }));
   }
 
@@ -237,6 +241,13 @@ export class Runs {
   notify(grant: string, notice: MoatError): void {
     for (const { binding, owner } of this.#runs.values()) {
       if (binding.grants.includes(grant)) owner?.notify?.(notice);
+    }
+  }
+
+  /** Tells the one who keeps a run alive. */
+  notifyBinding(name: string, notice: MoatError): void {
+    for (const { binding, owner } of this.#runs.values()) {
+      if (binding.name === name) owner?.notify?.(notice);
     }
   }
 
@@ -299,6 +310,10 @@ export class Runs {
     const { registry, binder, endsWhenIdle } = this.#options;
     const { directory, run } = request;
     const mode = findMode(registry, request.grants, request.mode);
+    const token = placeholderToken(`run-${run}`);
+    const proxyToken = isIntercepted(registry, grants, request.policy)
+      ? token
+      : undefined;
     return {
       endpointUrl,
       ...binder.setup(grants, {
@@ -306,9 +321,9 @@ export class Runs {
         endpointUrl,
         directory,
         ...(mode?.access === "query"
-          ? { token: placeholderToken(`run-${run}`) }
+          ? { token }
           : { tokenFile: `${directory}/token` }),
-      }),
+      }, proxyToken),
       endsWhenIdle,
       environment: Object.fromEntries(grants.flatMap((grant) => {
         const identity = registry.get(grant.provider)
@@ -365,12 +380,13 @@ export class Runs {
 }
 
 function bindingOf(request: RunRequest): Binding {
-  const { run, grants, mode, settings, subject } = request;
+  const { run, grants, mode, settings, policy, subject } = request;
   return {
     name: `run-${run}`,
     grants,
     ...(mode !== undefined && { mode }),
     ...(settings && { settings }),
+    ...(policy && { policy }),
     subject: { ...subject, run },
   };
 }

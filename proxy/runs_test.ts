@@ -3,7 +3,9 @@ import { digestToken } from "$core/binding.ts";
 import type { RunRequest } from "$core/control.ts";
 import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
+import type { Policy } from "$core/policy.ts";
 import { Answer, createRegistry, type Provider } from "$core/provider.ts";
+import { Secret } from "$core/secret.ts";
 import { createMemoryStore } from "$core/store/memory.ts";
 import type { Store } from "$core/store/store.ts";
 import { eventually } from "../tests/support/eventually.ts";
@@ -156,6 +158,65 @@ Deno.test("open() gives a run all that its providers declare", async () => {
     endsWhenIdle: true,
     environment: {},
   });
+});
+
+const POLICY: Policy = {
+  default: "allow",
+  rules: [{ action: "deny", host: "evil.test" }],
+  allowHosts: [],
+  plainHttp: [],
+};
+
+/** The proxy variable of a run that was opened. */
+async function proxyOf(
+  more: Partial<Provider>,
+  wish: Partial<RunRequest> = {},
+): Promise<string | undefined> {
+  const registry = createRegistry([provider("alpha", more)]);
+  const bed = new Bed(undefined, { registry });
+  const { env } = await bed.runs.open(request(wish), {});
+  return env["HTTPS_PROXY"];
+}
+
+const PLACE = `http://moat:moat.run-${RUN}.${"0".repeat(43)}@loopback:1`;
+const WITH_PROXY: Record<string, string | undefined> = {
+  "nothing": undefined,
+  "a host to allow": undefined,
+  "a header to inject": PLACE,
+  "a part of a path to substitute": PLACE,
+};
+const DECLARE: Record<string, Provider["configureProxy"]> = {
+  "a host to allow": (proxy) => proxy.allow("a.test"),
+  "a header to inject": (proxy) =>
+    proxy.inject({
+      host: "a.test",
+      header: "authorization",
+      value: new Secret("x"),
+      strip: [],
+    }),
+  "a part of a path to substitute": (proxy) =>
+    proxy.substitute({
+      host: "a.test",
+      placeholder: "placeholder-of-16",
+      value: new Secret("x"),
+    }),
+};
+for (const [name, wanted] of Object.entries(WITH_PROXY)) {
+  Deno.test(`open() gives ${wanted ? "the proxy and a place for the token" : "no proxy"} for a grant with ${name}`, async () => {
+    const declare = DECLARE[name];
+    const found = await proxyOf(declare ? { configureProxy: declare } : {});
+    assert.equal(found, wanted);
+  });
+}
+
+Deno.test("open() gives the proxy for a policy", async () => {
+  assert.equal(await proxyOf({}, { policy: POLICY }), PLACE);
+});
+
+Deno.test("open() gives a binding the run's policy", async () => {
+  const bed = new Bed();
+  await bed.runs.open(request({ policy: POLICY }), {});
+  assert.deepEqual(bed.bindings.get(`run-${RUN}`)?.policy, POLICY);
 });
 
 Deno.test("open() names what grants take from the proxy's environment", async () => {
@@ -872,9 +933,12 @@ Deno.test("grantChanged() takes the old rights away before it reads", async () =
   await store.release();
   await opening;
   const changing = bed.runs.grantChanged("alpha");
-  assert.equal(bed.get("/alpha"), "gone");
+  assert.deepEqual(bed.bindings.names, []);
+  const asked = bed.bindings.find(TOKEN);
+  assert(asked instanceof Promise);
   await store.release();
   await changing;
+  assert((await asked)?.isLive);
 });
 
 Deno.test("grantChanged() keeps a run that is resumed meanwhile", async () => {

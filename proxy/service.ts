@@ -16,7 +16,7 @@ import {
 import { NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from "./answers.ts";
 import type { BindingTable, LiveBinding } from "./bindings.ts";
 import { hasBody, type RequestHead } from "./http1/head.ts";
-import type { Peer, Reply, Service } from "./http1/server.ts";
+import type { Peer, Reply, Service, Takeover } from "./http1/server.ts";
 
 /**
  * Names by which containers reach the host: ours, Docker's and podman's. A
@@ -99,8 +99,31 @@ const OWN_DIALECT: Dialect = {
   failed: (answer) => answer,
 };
 
+/** Serves the requests that are for somebody else. */
+export type Forward = (
+  head: RequestHead,
+  peer: Peer,
+) => Reply | Takeover | Promise<Reply | Takeover>;
+
 /**
- * Makes the service of the credential listeners.
+ * Sends the requests that are for somebody else another way.
+ *
+ * @param endpoints Our own service.
+ * @param forward The forward proxy.
+ * @returns A service of both.
+ */
+export function withForward(endpoints: Service, forward: Forward): Service {
+  return (head, peer) =>
+    isForOthers(head) ? forward(head, peer) : endpoints(head, peer);
+}
+
+/** Whether a proxy is meant, and no endpoint (RFC 9112 sections 3.2.2 and 3.2.3). */
+function isForOthers({ method, target }: RequestHead): boolean {
+  return method === "CONNECT" || !/^[/*]/.test(target);
+}
+
+/**
+ * Makes the service of the credential endpoints.
  *
  * @param bindings The live bindings.
  * @param dialect Default: our own answers.
@@ -109,8 +132,8 @@ const OWN_DIALECT: Dialect = {
 export function createService(
   bindings: BindingTable,
   dialect: Dialect = OWN_DIALECT,
-): Service {
-  const service: Service = (head, peer) => {
+): (head: RequestHead, peer: Peer) => Reply | Promise<Reply> {
+  const service = (head: RequestHead, peer: Peer): Reply | Promise<Reply> => {
     const refusal = checkHygiene(head, peer);
     if (refusal) return { answer: refusal };
     if (head.target === HEALTH_PATH) {

@@ -4,11 +4,18 @@ import { type Binding, digestToken } from "$core/binding.ts";
 import { Answer, type EndpointHandler, errorAnswer } from "$core/provider.ts";
 import { assertNoCanary, CANARY } from "../tests/support/canary.ts";
 import { toBytes } from "../tests/support/raw_http.ts";
+import { DEFAULT_POLICY } from "$core/policy.ts";
+import { Outbound } from "./intercept/outbound.ts";
 import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
 import { HttpError, parseRequestHead } from "./http1/head.ts";
 import type { Peer, Reply } from "./http1/server.ts";
 import { NOT_FOUND } from "./answers.ts";
 import { createService, type Dialect } from "./service.ts";
+
+const NOTHING_MORE = {
+  otherwise: NOT_FOUND,
+  outbound: new Outbound(DEFAULT_POLICY, []),
+};
 
 const PEER: Peer = {
   localHostname: "127.0.0.1",
@@ -32,7 +39,7 @@ function live(
     ...more,
   };
   const routes = new Map([["/creds", handler]]);
-  return [new LiveBinding(entry, { routes, otherwise: NOT_FOUND })];
+  return [new LiveBinding(entry, { ...NOTHING_MORE, routes })];
 }
 
 interface Sent {
@@ -749,7 +756,7 @@ Deno.test("createService() says what the binding says where there is no endpoint
   const gone = errorAnswer(403, "gone", "x");
   const bindings = new BindingTable();
   const { routes } = form.served;
-  const served = { routes, otherwise: gone };
+  const served = { ...NOTHING_MORE, routes, otherwise: gone };
   bindings.set(BINDING.name, [new LiveBinding(form.entry, served)]);
   const service = createService(bindings);
   const found = ["/creds", "/other"].map(async (target) =>

@@ -8,6 +8,13 @@ import type { CommandContext } from "$core/cli/command.ts";
 import { MoatError } from "$core/errors.ts";
 import { environmentOfChild } from "./child.ts";
 
+/**
+ * An intercepted connection takes four descriptors, and a session's usual
+ * limit is 1,024; a runtime cannot raise its own.
+ */
+const MANY_DESCRIPTORS =
+  'ulimit -Sn 65536 2>/dev/null || ulimit -Sn "$(ulimit -Hn)" 2>/dev/null; exec "$0" "$@"';
+
 /** Read early: the path of a program that was replaced since is not found. */
 const PROGRAM = Deno.execPath();
 
@@ -23,8 +30,11 @@ export async function startProxy(
   context: CommandContext,
   port = 0,
 ): Promise<MoatError | undefined> {
-  const child = new Deno.Command(PROGRAM, {
+  const child = new Deno.Command("/bin/sh", {
     args: [
+      "-c",
+      MANY_DESCRIPTORS,
+      PROGRAM,
       "proxy",
       "--end-when-idle",
       "--json",

@@ -6,7 +6,11 @@
 
 import { type Command, JSON_FLAG } from "$core/cli/command.ts";
 import type { Flag } from "$core/provider.ts";
+import { POLICY_FLAGS } from "../policy_flags.ts";
+import { CA_COMMANDS } from "./ca_rows.ts";
+import { POLICY_COMMANDS } from "./policy_rows.ts";
 import { NETWORK_COMMANDS } from "./network_rows.ts";
+import { TRACE_COMMANDS } from "./trace_rows.ts";
 
 const LOG_FLAGS: readonly Flag[] = [
   {
@@ -64,6 +68,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         repeatable: true,
       },
       MODE_FLAG,
+      ...POLICY_FLAGS,
     ],
     providerFlags: "bindingFlags",
     takesCommand: true,
@@ -156,6 +161,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         value: "NETWORK",
         summary: "The container's network (default: the engine's own)",
       },
+      ...POLICY_FLAGS,
       FORMAT_FLAG,
       JSON_FLAG,
     ],
@@ -226,4 +232,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
     load: () => import("./serve.ts").then((m) => m.run),
   },
   ...NETWORK_COMMANDS,
+  ...POLICY_COMMANDS,
+  ...CA_COMMANDS,
+  ...TRACE_COMMANDS,
 ];

@@ -23,7 +23,8 @@ import { ProviderMethods } from "../provider_methods.ts";
 import { holdProxyLock } from "../proxy_lock.ts";
 import { sweepRuns } from "../run_files.ts";
 import { Runs } from "../runs.ts";
-import { createService } from "../service.ts";
+import { createIntercept } from "../intercept/mod.ts";
+import { createService, withForward } from "../service.ts";
 import { StoredBindings } from "../stored_bindings.ts";
 import { logFrom, warnOfReach } from "./logging.ts";
 import { takeSockets } from "./sockets.ts";
@@ -54,7 +55,20 @@ export async function run(
   );
   await sweepRuns(paths);
   const bindings = new BindingTable();
-  const listeners = new Listeners(platform, createService(bindings));
+  const intercept = createIntercept({
+    platform,
+    table: bindings,
+    listeners: () => listeners,
+    notify: (binding, notice) => runs.notifyBinding(binding, notice),
+  });
+  const { forward } = intercept;
+  const listeners = new Listeners(
+    platform,
+    withForward(
+      createService(bindings),
+      (...asked) => forward.handle(...asked),
+    ),
+  );
   const idle = Promise.withResolvers<void>();
   let status = 0;
   const sockets = await takeSockets(platform, () => {
@@ -154,6 +168,7 @@ export async function run(
   expiries.stop();
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
+  await intercept.close();
   await sockets.close();
   await control.close();
   await audit.flush();

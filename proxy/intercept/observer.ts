@@ -1,0 +1,132 @@
+/**
+ * What the forward proxy tells of its work: trace, metrics, audit log, and a
+ * warning for the person whose client cannot go on.
+ *
+ * @module
+ */
+
+import { MoatError } from "$core/errors.ts";
+import type { Platform } from "$core/platform.ts";
+import type { TraceRecord, TraceSink } from "../trace_record.ts";
+import type { ProxyFailure } from "./failure.ts";
+
+/** How often repeated injections and denials are told, with their number. */
+const REPEAT_MS = 60_000;
+
+/** More kinds than these are counted together: a client chooses host names. */
+const MAX_KINDS = 1_000;
+
+/** What an observer tells, and to whom. */
+export interface ObserverOptions {
+  /** Clock, log, metrics, audit log. */
+  readonly platform: Pick<Platform, "clock" | "log" | "metrics" | "audit">;
+  /** Where records go. */
+  readonly trace: TraceSink;
+  /** Tells the person who keeps a binding alive. */
+  readonly notify: (binding: string, notice: MoatError) => void;
+}
+
+interface Repeat {
+  readonly event: string;
+  readonly fields: Readonly<Record<string, string>>;
+  count: number;
+}
+
+/** Tells of the forward proxy's work. */
+export class Observer {
+  readonly #options: ObserverOptions;
+  readonly #repeats = new Map<string, Repeat>();
+  readonly #warned = new Set<string>();
+  #cancelTimer: (() => void) | undefined;
+
+  /** Makes an observer. */
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+  }
+
+  /** Tells of a request that was decided about. */
+  record(record: TraceRecord): void {
+    const { trace, platform: { metrics } } = this.#options;
+    trace.record(record);
+    const { kind, decision, status, binding, host } = record;
+    const result = status === undefined
+      ? "none"
+      : `${Math.floor(status / 100)}xx`;
+    metrics.count("proxy_requests_total", { kind, decision, result });
+    if (kind !== "tunnel") {
+      metrics.observe("proxy_request_seconds", record.totalMs / 1000, { kind });
+    }
+    if (decision === "deny") {
+      metrics.count("proxy_denials_total", { kind });
+      this.#audit("denied", { binding, host, rule: record.rule });
+    }
+    for (const grant of record.grants) {
+      metrics.count("proxy_injections_total", { grant });
+      this.#audit("injected", { binding, host, grant });
+    }
+  }
+
+  /** Tells of TLS with a client that did not come about. */
+  tlsFailed(binding: string, host: string, { code }: ProxyFailure): void {
+    const { platform: { log, metrics }, notify } = this.#options;
+    metrics.count("proxy_tls_failures_total", { cause: code });
+    log.warn("client-tls-failed", { binding, host, code });
+    const key = `${binding} ${host} ${code}`;
+    if (!code.startsWith("client-") || this.#warned.has(key)) return;
+    if (this.#warned.size >= MAX_KINDS) this.#warned.clear();
+    this.#warned.add(key);
+    notify(binding, distrusted(host, code));
+  }
+
+  /** Writes the numbers of what was repeated, and ends. */
+  close(): void {
+    this.#cancelTimer?.();
+    this.#tellRepeats();
+  }
+
+  /** The first of a kind is an event of its own; repeats are counted. */
+  #audit(event: string, fields: Readonly<Record<string, string>>): void {
+    const key = JSON.stringify([event, fields]);
+    const known = this.#repeats.get(key);
+    if (known) {
+      known.count++;
+      return;
+    }
+    if (this.#repeats.size >= MAX_KINDS) this.#tellRepeats();
+    this.#repeats.set(key, { event, fields, count: 0 });
+    this.#options.platform.audit.recordSoon(event, fields);
+    this.#cancelTimer ??= this.#options.platform.clock.after(REPEAT_MS, () => {
+      this.#cancelTimer = undefined;
+      this.#tellRepeats();
+    });
+  }
+
+  #tellRepeats(): void {
+    const { audit } = this.#options.platform;
+    for (const { event, fields, count } of this.#repeats.values()) {
+      if (count > 0) audit.recordSoon(`${event}-again`, { ...fields, count });
+    }
+    this.#repeats.clear();
+  }
+}
+
+/** The variables that tell programs which certificates to trust. */
+function distrusted(host: string, code: string): MoatError {
+  return code === "client-needs-h2"
+    ? new MoatError(
+      code,
+      `A client speaks nothing but HTTP/2 to ${host}, which moat does not yet read`,
+      {
+        hint:
+          `let it pass unread, by a binding whose grants are not for ${host}`,
+      },
+    )
+    : new MoatError(
+      "client-rejected-certificate",
+      `A client does not trust moat's certificate for ${host}`,
+      {
+        hint:
+          "its program may need a setting of its own; SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, GIT_SSL_CAINFO and others are set to moat's bundle, see docs/certificates.md",
+      },
+    );
+}
