@@ -36,5 +36,8 @@ Deno.exit(
     setVariable: (name, value) => Deno.env.set(name, value),
     streams: processStreams(),
     loadProviders: async () => (await import("$providers/mod.ts")).PROVIDERS,
+    loadDefinedProviders: async (platform, builtIn) =>
+      (await import("$providers/mod.ts"))
+        .loadDefinedProviders(platform, builtIn),
   }, Deno.args),
 );

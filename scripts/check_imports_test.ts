@@ -46,6 +46,18 @@ const CASES: {
     ],
   },
   {
+    name: "lets a provider import what providers share",
+    files: { "providers/npm/mod.ts": 'import "../tokens/token.ts";' },
+    expect: [],
+  },
+  {
+    name: "finds what providers share importing a provider",
+    files: { "providers/tokens/token.ts": 'import "../npm/mod.ts";' },
+    expect: [
+      'providers/tokens/token.ts:1: a provider must not import another ("providers/npm/mod.ts")',
+    ],
+  },
+  {
     name: "finds a provider importing the list of providers",
     files: { "providers/npm/mod.ts": 'import "../mod.ts";' },
     expect: [
@@ -110,8 +122,12 @@ const CASES: {
     expect: [],
   },
   {
-    name: "lets core say header",
-    files: { "core/a.ts": "let header;", "providers/header/mod.ts": "" },
+    name: "lets core say header and tokens",
+    files: {
+      "core/a.ts": "let header, tokens;",
+      "providers/header/mod.ts": "",
+      "providers/tokens/token.ts": "",
+    },
     expect: [],
   },
   {

@@ -19,6 +19,8 @@ export const AWS_COMMANDS: readonly Command[] = [
     ],
     flags: CREDENTIAL_PROCESS_FLAGS,
     operands: [0, 1],
+    // An SDK asks, who may take anything on stderr for a failure.
+    ignoresProviderFiles: true,
     notes: [
       "NAME is a stored grant, --binding NAME a live binding of the proxy; with",
       "--certificate it takes the flags of aws_signing_helper and needroleshere.",

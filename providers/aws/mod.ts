@@ -6,6 +6,7 @@
 
 import type { Platform } from "$core/platform.ts";
 import type { Answer, Provider } from "$core/provider.ts";
+import { apiHosts } from "./api_hosts.ts";
 import { BINDING_FLAGS, readBindingFlags } from "./options/binding.ts";
 import {
   CONFLICTING_ENV,
@@ -57,12 +58,16 @@ export function createAwsProvider(platform: Platform): Provider {
     checkUrl,
     foreignBindings: createForeignBindings(engine, platform),
     conflictingEnv: CONFLICTING_ENV,
+    trustVariables: ["AWS_CA_BUNDLE"],
     simulateFlags: SIMULATE_FLAGS,
     controlMethods: createControlMethods(engine, vends, platform),
 
     grant: (request) => grantAws(request, platform, engine),
-    configureProxy() {
+    configureProxy(proxy, grant) {
       // AWS requests are signed, so there is no header to inject.
+      for (const host of apiHosts(readSettings(grant).region)) {
+        proxy.allow(host);
+      }
     },
     containerEnv: (grant, container) =>
       containerEnv(readSettings(grant), container),

@@ -445,9 +445,15 @@ Deno.test("sourceProcess() finds no program where there are no files", async () 
   assert.equal(await bed.provider.sourceProcess?.(bed.grant()), undefined);
 });
 
-Deno.test("configureProxy() injects nothing, because requests are signed", async () => {
+Deno.test("configureProxy() injects nothing, because requests are signed, and allows the APIs", async () => {
   await using bed = new Bed();
-  bed.provider.configureProxy({ inject: () => assert.fail() }, bed.grant());
+  const hosts: string[] = [];
+  bed.provider.configureProxy({
+    inject: () => assert.fail(),
+    substitute: () => assert.fail(),
+    allow: (host) => void hosts.push(host),
+  }, bed.grant());
+  assert.deepEqual(hosts, ["*.amazonaws.com", "*.api.aws"]);
 });
 
 Deno.test("advise() tells of a private key that others may read", async () => {

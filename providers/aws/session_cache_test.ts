@@ -58,6 +58,7 @@ class Scene {
       metrics: {
         count: (name, labels, by = 1) => counted.push([name, labels, by]),
         gauge() {},
+        observe() {},
       },
       random: () => 0,
       elapsed: () => clock.elapsed(),

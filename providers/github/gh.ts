@@ -1,0 +1,66 @@
+/**
+ * The token that the program `gh` has.
+ *
+ * @module
+ * @see {@link https://cli.github.com/manual/gh_auth_token | gh auth token}
+ */
+
+import type { Platform } from "$core/platform.ts";
+import type { TokenProgram } from "../tokens/obtain.ts";
+
+/** Unlocking a keyring may ask the person at the desktop. */
+const TIMEOUT_MS = 30_000;
+
+/**
+ * Variables that `gh` prefers to what it has stored. They count before `gh` is
+ * asked; a proxy's own are older than the grant that it refreshes.
+ *
+ * @see {@link https://cli.github.com/manual/gh_help_environment | gh help environment}
+ */
+export const GH_VARIABLES: readonly string[] = [
+  "GH_TOKEN",
+  "GITHUB_TOKEN",
+  "GH_ENTERPRISE_TOKEN",
+  "GITHUB_ENTERPRISE_TOKEN",
+];
+
+/**
+ * Makes what asks `gh`.
+ *
+ * @param host Whose token.
+ * @param platform Clock, and the environment that finds `gh` and its files.
+ * @returns The program; nothing is run yet.
+ */
+export function ghProgram(host: string, platform: Platform): TokenProgram {
+  return {
+    command: `gh auth token --hostname ${host}`,
+    async run() {
+      const timeout = new AbortController();
+      const cancel = platform.clock.after(TIMEOUT_MS, () => timeout.abort());
+      try {
+        const { success, stdout } = await new Deno.Command("gh", {
+          args: ["auth", "token", "--hostname", host],
+          clearEnv: true,
+          env: withoutTokens(platform.env),
+          stdin: "null",
+          stdout: "piped",
+          // It only says that nobody signed in.
+          stderr: "null",
+          signal: timeout.signal,
+        }).output();
+        return success ? new TextDecoder().decode(stdout) : undefined;
+      } catch {
+        // It is not installed, or cannot be run.
+        return undefined;
+      } finally {
+        cancel();
+      }
+    },
+  };
+}
+
+function withoutTokens(env: Platform["env"]): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter(([name]) => !GH_VARIABLES.includes(name)),
+  );
+}
