@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { digestToken, mintToken } from "$core/binding.ts";
 import { OWN_FORMAT, type StoredBinding } from "$core/binding_store.ts";
 import { errorAnswer } from "$core/provider.ts";
+import { DEFAULT_POLICY } from "$core/policy.ts";
+import { Outbound } from "$proxy/intercept/outbound.ts";
 import { BindingTable, LiveBinding } from "$proxy/bindings.ts";
 
 /** How many there are. */
@@ -40,7 +42,11 @@ export function benchLookUp(
         tokenDigest: digestToken(token),
         access: "header",
         admits: () => true,
-      }, { routes: new Map(), otherwise: NOTHING }),
+      }, {
+        routes: new Map(),
+        otherwise: NOTHING,
+        outbound: new Outbound(DEFAULT_POLICY, []),
+      }),
     ]);
   }
   const bytesEach = (Deno.memoryUsage().heapUsed - before) / BINDINGS;
