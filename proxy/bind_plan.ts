@@ -124,6 +124,8 @@ export interface ClientQuestion {
   readonly args: Arguments;
   /** How the client asks. */
   readonly mode: Mode | undefined;
+  /** Whether its traffic is intercepted: then it has files. */
+  readonly isIntercepted: boolean;
   /** The running proxy, if there is one. */
   readonly proxy: ProxyStatus | undefined;
 }
@@ -136,11 +138,11 @@ export interface ClientQuestion {
  * @throws {MoatError} `usage`, `not-reachable`, or what the engine says.
  */
 export async function findClient(
-  { registry, args, mode, proxy }: ClientQuestion,
+  { registry, args, mode, isIntercepted, proxy }: ClientQuestion,
 ): Promise<PlannedClient> {
   const { flags } = args;
   const common = {
-    needsFiles: mode?.needsFiles ?? false,
+    needsFiles: isIntercepted || (mode?.needsFiles ?? false),
     tokenFile: (mode?.needsFiles ?? false) || flags["token-file"] === true,
   };
   const warnings = queryWarnings(mode);

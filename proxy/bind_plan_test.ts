@@ -146,6 +146,7 @@ function find(
     registry: REGISTRY,
     args: args({ grant: ["alpha"], ...flags }),
     mode,
+    isIntercepted: false,
     proxy,
   });
 }
@@ -192,6 +193,24 @@ for (const { mode, flags = {}, expect } of CLIENTS) {
       warnings: [],
       notes: [],
     });
+  });
+}
+
+const INTERCEPTED: [mode: Mode | undefined, tokenFile: boolean][] = [
+  [FILES, true],
+  [FULL, false],
+  [undefined, false],
+];
+for (const [mode, tokenFile] of INTERCEPTED) {
+  Deno.test(`findClient() gives an intercepted service in mode ${mode?.name} files`, async () => {
+    const client = await findClient({
+      registry: REGISTRY,
+      args: args({ grant: ["alpha"] }),
+      mode,
+      isIntercepted: true,
+      proxy: undefined,
+    });
+    assert.deepEqual([client.needsFiles, client.tokenFile], [true, tokenFile]);
   });
 }
 

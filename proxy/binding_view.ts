@@ -5,6 +5,7 @@
  */
 
 import { join } from "node:path";
+import { holdsToken } from "$core/binding.ts";
 import type {
   BindingStore,
   NewBinding,
@@ -68,11 +69,13 @@ export function viewOf(
   const { binding: { name }, reach, directory, tokenFile } = stored;
   const tokenPath = bindings.tokenPath(name, directory !== undefined);
   const isContainer = isOfContainer(stored);
+  // A unit that names the file would name the variables, too.
+  const holdsAny = Object.values(environment).some(holdsToken);
   return {
     name,
     environment,
     environmentFile: join(bindings.paths.environments, name),
-    ...(tokenFile && !isContainer && { tokenFile: tokenPath }),
+    ...(tokenFile && !isContainer && !holdsAny && { tokenFile: tokenPath }),
     mounts: isContainer
       ? [{
         source: bindings.filesPath(name),

@@ -6,6 +6,7 @@
 
 import type { Output } from "$core/cli/output.ts";
 import { LISTEN_VARIABLES } from "./inherited.ts";
+import { isSameVariable, overlayVariables } from "./variables.ts";
 
 /** Not found and not executable, as env(1) and POSIX shells report them. */
 const NOT_FOUND = 127;
@@ -38,10 +39,14 @@ export function environmentOfClient(
     readonly conflictingEnv: readonly string[];
   },
 ): Record<string, string> {
-  const kept = Object.entries(env).filter(([name]) =>
-    !ours.conflictingEnv.includes(name) && name !== "MOAT_SOURCE"
+  const dropped = ["MOAT_SOURCE", ...ours.conflictingEnv];
+  const all = Object.entries(overlayVariables(env, ours.env));
+  return Object.fromEntries(
+    all.filter(([name]) =>
+      Object.hasOwn(ours.env, name) ||
+      !dropped.some((other) => isSameVariable(other, name))
+    ),
   );
-  return { ...Object.fromEntries(kept), ...ours.env };
 }
 
 /**

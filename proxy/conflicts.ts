@@ -7,6 +7,7 @@
 import type { Output } from "$core/cli/output.ts";
 import type { EngineRun } from "./engine.ts";
 import { readLines } from "./engine_files.ts";
+import { isSameVariable } from "./variables.ts";
 
 /**
  * Warns of variables that override moat's. They stay, because the user asked
@@ -26,16 +27,18 @@ export async function warnOfConflicts(
   for (const name of conflictingEnv) {
     if (!given.some((pattern) => matchesName(pattern, name))) continue;
     output.warn(
-      `${name} is set for the container and overrides moat's credentials; leave it out`,
+      `${name} is set for the container and overrides what moat gives it; leave it out`,
     );
   }
 }
 
 /** podman passes on all variables that begin with what is before a `*`. */
 function matchesName(pattern: string, name: string): boolean {
-  return pattern.endsWith("*")
-    ? name.startsWith(pattern.slice(0, -1))
-    : name === pattern;
+  if (!pattern.endsWith("*")) return isSameVariable(name, pattern);
+  const start = pattern.slice(0, -1);
+  const lower = name.toLowerCase();
+  return name.startsWith(start) ||
+    (isSameVariable(name, lower) && lower.startsWith(start));
 }
 
 async function namesIn(path: string): Promise<string[]> {

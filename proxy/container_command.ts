@@ -15,6 +15,8 @@ import { readEntrypoint, wrapCommand } from "./image.ts";
 export interface ContainerGifts {
   /** Environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** A file that only this user can read, with at least those variables that hold the token. */
+  readonly environmentFile: string;
   /** The directory of its files on the host. */
   readonly directory: string;
   /** Further options, such as a host name. */
@@ -23,27 +25,22 @@ export interface ContainerGifts {
   readonly relayPort?: number | undefined;
 }
 
-/** A command and the environment to start it in. */
-export interface EngineCommand {
-  /** Program and arguments. */
-  readonly argv: readonly string[];
-  /** What the engine's program needs beside the user's environment. */
-  readonly env: Readonly<Record<string, string>>;
-}
-
 /**
  * Makes the command line.
  *
+ * A variable with the token is given by a file: it must not be in the list of
+ * processes, nor in the environment of the engine's own program, which would
+ * use some of them itself (podman pulls images by `HTTPS_PROXY`).
+ *
  * @param container The user's own.
  * @param gifts What is added; the user's own options win over it.
- * @returns The command. A variable with the token is given by name alone, so
- * that it is not in the list of processes.
+ * @returns Program and arguments.
  * @throws {MoatError} `bad-home`; of a relay what the engine says.
  */
 export async function containerCommand(
   container: EngineRun,
-  { env, directory, options, relayPort }: ContainerGifts,
-): Promise<EngineCommand> {
+  { env, environmentFile, directory, options, relayPort }: ContainerGifts,
+): Promise<string[]> {
   if (directory.includes(":")) {
     throw new MoatError(
       "bad-home",
@@ -58,14 +55,15 @@ export async function containerCommand(
   );
   // z: on a host with SELinux the container may read it; ignored elsewhere.
   const volume = `${directory}:${CONTAINER_DIRECTORY}:ro,z`;
-  const variables = Object.entries(env).flatMap(([name, value]) => [
-    "--env",
-    holdsToken(value) ? name : `${name}=${value}`,
-  ]);
-  const secrets = Object.entries(env).filter(([, value]) => holdsToken(value));
-  return {
+  const isSecret = Object.values(env).some(holdsToken);
+  const variables = Object.entries(env).flatMap(([name, value]) =>
+    holdsToken(value) ? [] : ["--env", `${name}=${value}`]
+  );
+  return [
     // Right after the verb, so that the user's own options come later.
-    argv: [...head, "--volume", volume, ...options, ...variables, ...tail],
-    env: Object.fromEntries(secrets),
-  };
+    ...[...head, "--volume", volume, ...options],
+    ...isSecret ? ["--env-file", environmentFile] : [],
+    ...variables,
+    ...tail,
+  ];
 }

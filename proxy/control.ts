@@ -19,6 +19,7 @@ import { type MoatError, toMoatError, usageError } from "$core/errors.ts";
 import { ensurePrivateDir } from "$core/files.ts";
 import type { Json, JsonObject } from "$core/grant.ts";
 import { checkSocketPath } from "$core/paths.ts";
+import { parsePolicy, type Policy } from "$core/policy.ts";
 import { RUN_NAME } from "./run_files.ts";
 import type { RunOwner, Runs } from "./runs.ts";
 
@@ -62,6 +63,9 @@ const RunOpenSchema = v.strictObject({
   ]),
   mode: v.exactOptional(v.string()),
   settings: v.exactOptional(v.record(v.string(), JsonSchema)),
+  policy: v.exactOptional(
+    v.custom<Policy>((value) => parsePolicy(value) !== undefined),
+  ),
   subject: v.exactOptional(v.strictObject({
     run: v.exactOptional(v.string()),
     container: v.exactOptional(v.string()),

@@ -342,8 +342,16 @@ Deno.test("provider hides the text of a mistake", async () => {
   assertNoCanary(`${error.message} ${error.hint}`);
 });
 
+const POLICY = {
+  default: "deny",
+  rules: [{ action: "allow", host: "*.a.test", methods: ["GET"], path: "/v1" }],
+  allowHosts: ["b.test:4873"],
+  plainHttp: [],
+};
+
 const WISHES: { name: string; params: Record<string, unknown> }[] = [
   { name: "settings", params: { settings: { a: { b: [1, "c", null] } } } },
+  { name: "a policy", params: { policy: POLICY } },
   { name: "an empty subject", params: { subject: {} } },
   {
     name: "a whole subject",
@@ -361,9 +369,10 @@ for (const { name, params } of WISHES) {
     assert.equal(JSON.parse(reply).error, undefined);
     const [owned] = bed.bound;
     assert.deepEqual(
-      [owned?.settings, owned?.subject],
+      [owned?.settings, owned?.policy, owned?.subject],
       [
         params["settings"],
+        params["policy"],
         { ...params["subject"] as object, run: OPEN.run },
       ],
     );
@@ -496,6 +505,19 @@ const GARBAGE: { name: string; line: unknown; id?: number }[] = [
     line: { id: 5, method: "run-close", params: { run: 7 } },
   },
   { name: "a text as settings", line: open({ settings: "x" }) },
+  { name: "a text as policy", line: open({ policy: "allow" }) },
+  {
+    name: "a policy without rules",
+    line: open({ policy: { default: "deny" } }),
+  },
+  {
+    name: "a further member of a policy",
+    line: open({ policy: { ...POLICY, trust: true } }),
+  },
+  {
+    name: "a policy with a host that is none",
+    line: open({ policy: { ...POLICY, allowHosts: ["b.test"] } }),
+  },
   { name: "a list as subject", line: open({ subject: ["x"] }) },
   {
     name: "a further member of the subject",

@@ -21,6 +21,7 @@ import type {
 import { resolve } from "node:path";
 import { type Made, queryWarnings } from "./bind_plan.ts";
 import { environmentOfChild } from "./child.ts";
+import { POLICY_FLAGS } from "./policy_flags.ts";
 
 /** Read early: the path of a program that was replaced since is not found. */
 const PROGRAM = Deno.execPath();
@@ -138,7 +139,12 @@ export async function bindForeign(
   if (!provider) return undefined;
   const { foreignBindings } = provider;
   if (!foreignBindings.asks(flags)) return refuseStray(provider, flags);
-  for (const other of ["grant", "engine", "network"]) {
+  for (
+    const other of [
+      ...["grant", "engine", "network"],
+      ...POLICY_FLAGS.map(({ name }) => name),
+    ]
+  ) {
     if (flags[other] === undefined) continue;
     throw usageError(
       `Cannot combine --${other} with --certificate: such a binding is for a program of this host, and says itself what is bound`,

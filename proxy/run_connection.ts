@@ -5,7 +5,7 @@
  * @module
  */
 
-import { digestToken, mintToken } from "$core/binding.ts";
+import { digestToken, holdsToken, mintToken } from "$core/binding.ts";
 import type { CommandContext } from "$core/cli/command.ts";
 import { sleep } from "$core/clock.ts";
 import {
@@ -48,9 +48,11 @@ export class RunConnection {
     request: RunRequest,
     client: ControlClient,
     opened: RunOpened,
-    replaceToken: ((token: Secret) => Promise<void>) | undefined,
+    replaceToken: (token: Secret) => Promise<void>,
   ) {
-    this.#replaceToken = replaceToken;
+    // An environment cannot be changed any more.
+    const isFixed = Object.values(opened.env).some(holdsToken);
+    this.#replaceToken = isFixed ? undefined : replaceToken;
     this.#context = context;
     this.#client = client;
     this.opened = opened;
@@ -64,15 +66,15 @@ export class RunConnection {
    * @param context The command's context.
    * @param request What the run asks for.
    * @param replaceToken Gives the client another token: while the proxy was
-   * away, somebody else may have listened where it sent the one before. Absent
-   * when its environment holds the token, which cannot be changed any more.
+   * away, somebody else may have listened where it sent the one before. Not
+   * called when its environment holds the token.
    * @returns The open run.
    * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
    */
   static async open(
     context: CommandContext,
     request: RunRequest,
-    replaceToken: ((token: Secret) => Promise<void>) | undefined,
+    replaceToken: (token: Secret) => Promise<void>,
   ): Promise<RunConnection> {
     const { clock } = context.platform;
     const deadline = clock.now() + PATIENCE_MS;

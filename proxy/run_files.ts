@@ -50,6 +50,12 @@ export interface RunFiles {
   readonly directory: string;
   /** Writes the files of the client and its token. */
   write(files: readonly MountedFile[], token: Secret): Promise<void>;
+  /**
+   * Writes variables for the container's engine, which alone reads them.
+   *
+   * @returns The file, beside what is mounted.
+   */
+  writeEnvironment(text: string): Promise<string>;
   /** Puts another token in place of the one before. */
   replaceToken(token: Secret): Promise<void>;
   /** Removes everything. */
@@ -80,6 +86,11 @@ export async function createRunFiles(
       for (const file of files) await writeMounted(directory, file);
       const content = tokenFileContent(token);
       await writeMounted(directory, { path: "token", mode: 0o444, content });
+    },
+    async writeEnvironment(text) {
+      const path = join(root, "env");
+      await writeFileAtomic(path, text);
+      return path;
     },
     async replaceToken(token) {
       const path = join(directory, "token");

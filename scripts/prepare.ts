@@ -1,7 +1,7 @@
 /**
  * Gets what the tests need and a machine may lack: an independent AWS
- * simulator with its clients in a virtual environment, AWS clients in other
- * languages, and, on CI machines only, system packages.
+ * simulator with its clients in a virtual environment, clients of AWS and of
+ * proxies in other languages, and, on CI machines only, system packages.
  *
  * @module
  */
@@ -16,6 +16,10 @@ import {
   run,
   ScriptError,
 } from "./process.ts";
+import {
+  installProxyClients,
+  PROXY_CLIENT_LANGUAGES,
+} from "./proxy_clients.ts";
 import { INSTALLED_LANGUAGES, installSdkClients } from "./sdk_clients.ts";
 
 /** Where the virtual environment is; `tests/support/moto.ts` looks there. */
@@ -75,6 +79,12 @@ export async function prepare(): Promise<void> {
       attempt(
         `prepare .cache/sdk_clients/${language}`,
         () => installSdkClients(language),
+      )
+    ),
+    ...PROXY_CLIENT_LANGUAGES.map((language) =>
+      attempt(
+        `prepare .cache/proxy_clients/${language}`,
+        () => installProxyClients(language),
       )
     ),
   ]);

@@ -5,10 +5,17 @@
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
 import { join } from "node:path";
-import { exists, must, readIfThere, ROOT, sha256 } from "./process.ts";
+import {
+  installNode,
+  installOnce,
+  installPython,
+  isInstalled,
+  NODE_FILES,
+  type Recipe,
+} from "./install_once.ts";
+import { must, ROOT } from "./process.ts";
 
 /** The clients' programs and the lists of what they need, by language. */
 export const SDK_CLIENTS_SOURCE: string = join(
@@ -18,16 +25,6 @@ export const SDK_CLIENTS_SOURCE: string = join(
 
 /** Where each language's clients are installed, in a folder of its name. */
 export const SDK_CLIENTS: string = join(ROOT, ".cache/sdk_clients");
-
-/** Written when a language's clients are complete: a digest of what they are from. */
-const MARKER = "moat-source";
-
-interface Recipe {
-  /** Files of {@link SDK_CLIENTS_SOURCE} that decide what is installed. */
-  readonly from: readonly string[];
-  /** Fills an empty target directory. */
-  install(source: string, target: string): Promise<unknown>;
-}
 
 /** A language whose clients are installed here. */
 export type InstalledLanguage = "python" | "node" | "go" | "java" | "rust";
@@ -41,29 +38,8 @@ export type ClientLanguage =
   | "php";
 
 const RECIPES: Readonly<Record<InstalledLanguage, Recipe>> = {
-  python: {
-    from: ["requirements.txt"],
-    install: async (source, target) => {
-      // Debian's own Python first: the versions were tried with it.
-      const debian = "/usr/bin/python3";
-      const python = await exists(debian) ? debian : "python3";
-      await must([python, "-m", "venv", target]);
-      const pip = [join(target, "bin/pip"), "install", "--quiet"];
-      const exactly = ["--no-deps", "--only-binary=:all:", "--retries=2"];
-      const list = join(source, "requirements.txt");
-      await must([...pip, ...exactly, "--no-compile", "-r", list]);
-    },
-  },
-  node: {
-    from: ["package.json", "package-lock.json"],
-    install: async (source, target) => {
-      for (const name of RECIPES.node.from) {
-        await Deno.copyFile(join(source, name), join(target, name));
-      }
-      const quiet = ["--no-audit", "--no-fund", "--silent"];
-      await must(["npm", "ci", "--ignore-scripts", ...quiet], { cwd: target });
-    },
-  },
+  python: { from: ["requirements.txt"], install: installPython },
+  node: { from: NODE_FILES, install: installNode },
   go: {
     from: ["go.mod", "go.sum", "main.go"],
     install: (source, target) => {
@@ -169,7 +145,7 @@ export function clientArgv(language: ClientLanguage, name: string): string[] {
 export async function hasSdkClients(
   language: InstalledLanguage,
 ): Promise<boolean> {
-  return await exists(join(SDK_CLIENTS, language, MARKER));
+  return await isInstalled(installed(language));
 }
 
 /**
@@ -182,16 +158,10 @@ export async function hasSdkClients(
 export async function installSdkClients(
   language: InstalledLanguage,
 ): Promise<void> {
-  const folder = source(language);
-  const target = installed(language);
-  const { from, install } = RECIPES[language];
-  const files = from.map((name) => Deno.readFile(join(folder, name)));
-  const digest = await sha256(await new Blob(await Promise.all(files)).bytes());
-  const found = await readIfThere(join(target, MARKER));
-  if (new TextDecoder().decode(found) === digest) return;
-  console.error(`installing ${language} clients in .cache/sdk_clients`);
-  if (await exists(target)) await Deno.remove(target, { recursive: true });
-  await Deno.mkdir(target, { recursive: true });
-  await install(folder, target);
-  await Deno.writeTextFile(join(target, MARKER), digest);
+  await installOnce(
+    `${language} clients`,
+    RECIPES[language],
+    source(language),
+    installed(language),
+  );
 }

@@ -300,6 +300,7 @@ interface Row extends Wish {
 }
 
 const bad = (target: string): Row => ({ target, status: 400 });
+const foreign = (target: string): Row => ({ target, status: 407 });
 const unknown = (target: string): Row => ({ target, status: 404 });
 const field = (line: string): Row => ({ more: `${line}\r\n`, status: 403 });
 const strange = (host: string): Row => ({ host, status: 403 });
@@ -308,10 +309,11 @@ const notServed = (method: string): Row => ({ method, status: 405 });
 /** With a token that counts. */
 const REFUSED: Readonly<Record<string, Row>> = {
   // Targets: origin form, one spelling.
-  "absolute form": bad(`http://127.0.0.1${PATH}`),
-  "absolute form of another host": bad(`http://example.com${PATH}`),
-  "absolute form with another scheme": bad(`https://127.0.0.1${PATH}`),
-  "authority form": { ...bad("127.0.0.1:80"), method: "CONNECT" },
+  // For the forward proxy, which wants its own field.
+  "absolute form": foreign(`http://127.0.0.1${PATH}`),
+  "absolute form of another host": foreign(`http://example.com${PATH}`),
+  "absolute form with another scheme": foreign(`https://127.0.0.1${PATH}`),
+  "authority form": { ...foreign("127.0.0.1:80"), method: "CONNECT" },
   "authority form of GET": bad("127.0.0.1:80"),
   "asterisk form": { ...bad("*"), method: "OPTIONS" },
   "no slash": bad("ecs/credentials"),

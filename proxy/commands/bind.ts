@@ -15,12 +15,11 @@ import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { tellProxy } from "$core/cli/commands/shared.ts";
 import { callProxy } from "$core/control.ts";
 import { parseFormat } from "$core/environment_format.ts";
-import type { Grant } from "$core/grant.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
 import { checkSocketPath } from "$core/paths.ts";
-import type { Mode, MountedFile } from "$core/provider.ts";
+import type { Container, MountedFile } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
-import { Binder, type ClientSetup } from "../binder.ts";
+import { Binder } from "../binder.ts";
 import { readBindingSettings } from "../binding_settings.ts";
 import { checkFormat, printView, viewOf } from "../binding_view.ts";
 import {
@@ -32,6 +31,9 @@ import {
   readGrantNames,
 } from "../bind_plan.ts";
 import { bindForeign } from "../foreign.ts";
+import { isIntercepted } from "../intercept_env.ts";
+import { interceptFiles } from "../intercept_files.ts";
+import { readPolicy } from "../policy_flags.ts";
 import { relayFiles } from "../relay/files.ts";
 import { makeDirectory, writeMounted } from "../run_files.ts";
 
@@ -82,18 +84,27 @@ async function bindOwn(
   const { platform, registry, store, audit } = context;
   const grantNames = readGrantNames(args, registry);
   const mode = checkMode(registry, grantNames, args);
-  const [settings, proxy, ...grants] = await Promise.all([
+  const [settings, policy, proxy, ...grants] = await Promise.all([
     readBindingSettings(registry, grantNames, args),
+    readPolicy(platform, args, name),
     callProxy(platform, "status", {}),
     ...grantNames.map((grant) => store.get(grant)),
   ]);
-  const client = await findClient({ registry, args, mode, proxy });
+  const isProxied = isIntercepted(registry, grants, policy);
+  const client = await findClient({
+    registry,
+    args,
+    mode,
+    isIntercepted: isProxied,
+    proxy,
+  });
   const bindings = openOwnBindings(platform);
   const binding = {
     name,
     grants: grantNames,
     ...(mode && { mode: mode.name }),
     ...(settings && { settings }),
+    ...(policy && { policy }),
   };
   const binder = new Binder(registry, platform);
   binder.rights(binding, grants);
@@ -103,8 +114,14 @@ async function bindOwn(
     ...placeFiles(bindings, name, client),
   };
   const token = mintToken(name);
-  const { env, files } = setUp(binder, grants, stored, mode, token, bindings);
-  const all = [...files, ...await relayFiles(stored.reach)];
+  const container = containerOf(stored, token, bindings);
+  const { env, files } = binder.setup(
+    grants,
+    container,
+    isProxied ? token : undefined,
+  );
+  const trust = await interceptFiles(platform, env);
+  const all = [...files, ...trust.files, ...await relayFiles(stored.reach)];
   await bindings.put(
     stored,
     token,
@@ -119,7 +136,7 @@ async function bindOwn(
     bindings,
     stored,
     environment: env,
-    warnings: [...client.warnings, ...told.warnings],
+    warnings: [...client.warnings, ...trust.warnings, ...told.warnings],
     notes: [
       ...client.notes,
       ...[proxyAdvice(stored, proxy) ?? []].flat(),
@@ -147,17 +164,14 @@ function placeFiles(
   };
 }
 
-function setUp(
-  binder: Binder,
-  grants: readonly Grant[],
-  stored: NewBinding,
-  mode: Mode | undefined,
+/** How its client finds us, its token and its files. */
+function containerOf(
+  { binding: { name, mode }, url, directory, tokenFile }: NewBinding,
   token: Secret,
   bindings: BindingStore,
-): ClientSetup {
-  const { binding: { name }, url, directory, tokenFile } = stored;
-  return binder.setup(grants, {
-    mode: mode?.name ?? "",
+): Container {
+  return {
+    mode: mode ?? "",
     endpointUrl: url,
     ...(directory !== undefined && { directory }),
     ...(tokenFile
@@ -167,7 +181,7 @@ function setUp(
           : `${directory}/token`,
       }
       : { token }),
-  });
+  };
 }
 
 /** Below a directory that only this user can enter. */

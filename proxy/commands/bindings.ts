@@ -11,6 +11,7 @@ import { printable } from "$core/cli/output.ts";
 import { formatTime } from "$core/clock.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
+import type { Policy } from "$core/policy.ts";
 
 /** One binding, or why it cannot be read. */
 interface Row {
@@ -19,6 +20,7 @@ interface Row {
   readonly mode?: string;
   readonly url?: string;
   readonly boundAt?: string;
+  readonly policy?: Policy;
   readonly error?: { readonly code: string; readonly message: string };
 }
 
@@ -39,14 +41,15 @@ const EMPTY = "no bindings; moat bind NAME --grant GRANT makes one\n";
 
 async function readRow(bindings: BindingStore, name: string): Promise<Row> {
   try {
-    const { binding: { grants, mode }, url, createdAt } = await bindings
-      .latest(name);
+    const { binding, url, createdAt } = await bindings.latest(name);
+    const { grants, mode, policy } = binding;
     return {
       name,
       grants,
       ...(mode !== undefined && { mode }),
       url,
       boundAt: formatTime(createdAt),
+      ...(policy && { policy }),
     };
   } catch (thrown) {
     const { code, message }: MoatError = toMoatError(thrown);
@@ -55,13 +58,27 @@ async function readRow(bindings: BindingStore, name: string): Promise<Row> {
 }
 
 function lineOf(row: Row): [string, string] {
-  const { name, grants = [], mode = "", url = "", error } = row;
+  const { name, grants = [], mode = "", url = "", policy, error } = row;
   return [
     printable(name),
     printable(
       error
         ? `cannot be used: ${error.message}`
-        : [...grants, mode, url].join("  "),
+        : [...grants, mode, url, ...policy ? [summaryOf(policy)] : []]
+          .join("  "),
     ),
   ];
+}
+
+/** Such as `policy: deny, 2 rules, 1 private host`. */
+function summaryOf(policy: Policy): string {
+  const { rules, allowHosts, plainHttp } = policy;
+  const counts: [list: readonly unknown[], what: string][] = [
+    [rules, "rule"],
+    [allowHosts, "private host"],
+    [plainHttp, "plain-http host"],
+  ];
+  const parts = counts.filter(([{ length }]) => length > 0)
+    .map(([{ length }, what]) => `${length} ${what}${length > 1 ? "s" : ""}`);
+  return `policy: ${[policy.default, ...parts].join(", ")}`;
 }

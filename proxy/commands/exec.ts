@@ -20,6 +20,7 @@ import { environmentOfClient, runChild } from "../child.ts";
 import { warnOfConflicts } from "../conflicts.ts";
 import { containerCommand } from "../container_command.ts";
 import { type EngineRun, parseEngineRun } from "../engine.ts";
+import { interceptConflicts } from "../intercept_env.ts";
 import { findMode } from "../modes.ts";
 import { createRunFiles, newRunName, writeMounted } from "../run_files.ts";
 import { chooseReach } from "../reach.ts";
@@ -37,18 +38,23 @@ export async function run(
   checkClient(stored, container);
   const advice = proxyAdvice(stored, await callProxy(platform, "status", {}));
   if (advice) output.warn(advice);
-  const { environment, hosts } = await readView(bindings, stored);
-  const conflicting = stored.binding.grants.flatMap((grant) =>
-    registry.get(parseGrantName(grant).provider).conflictingEnv
-  );
+  const view = await readView(bindings, stored);
+  const { environment, environmentFile = "", hosts } = view;
+  const conflicting = [
+    ...stored.binding.grants.flatMap((grant) =>
+      registry.get(parseGrantName(grant).provider).conflictingEnv
+    ),
+    ...interceptConflicts(registry, environment),
+  ];
   if (!container) {
     return await runPlain(context, stored, command, environment, conflicting);
   }
   await checkNetwork(stored, container, registry);
   await warnOfConflicts(container, conflicting, output);
   const { reach } = stored;
-  const { argv, env } = await containerCommand(container, {
+  const argv = await containerCommand(container, {
     env: environment,
+    environmentFile,
     directory: bindings.filesPath(name),
     options: hosts.flatMap((host) => [
       "--add-host",
@@ -56,7 +62,7 @@ export async function run(
     ]),
     relayPort: reach?.by === "socket" ? reach.port : undefined,
   });
-  return await runChild(argv, { ...platform.env, ...env }, output);
+  return await runChild(argv, platform.env, output);
 }
 
 /**

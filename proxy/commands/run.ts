@@ -6,8 +6,14 @@
 
 import { join } from "node:path";
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
-import { digestToken, mintToken, placeholderToken } from "$core/binding.ts";
+import {
+  digestToken,
+  holdsToken,
+  mintToken,
+  placeholderToken,
+} from "$core/binding.ts";
 import type { RunOpened } from "$core/control.ts";
+import { formatEnvironment } from "$core/environment_format.ts";
 import type { Reach } from "$core/reach.ts";
 import type { Mode } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
@@ -17,9 +23,11 @@ import { readBindingSettings } from "../binding_settings.ts";
 import { environmentOfClient, runChild } from "../child.ts";
 import { CONTAINER_DIRECTORY } from "../addresses.ts";
 import { containerCommand } from "../container_command.ts";
-import { parseEngineRun } from "../engine.ts";
+import { type EngineRun, parseEngineRun } from "../engine.ts";
 import { compareEnvironments } from "../environments.ts";
+import { interceptFiles } from "../intercept_files.ts";
 import { findMode } from "../modes.ts";
+import { readPolicy } from "../policy_flags.ts";
 import { warnOfConflicts } from "../conflicts.ts";
 import { chooseReach, type ContainerReach, reachOfHost } from "../reach.ts";
 import { relayFiles } from "../relay/files.ts";
@@ -39,6 +47,7 @@ export async function run(
     "moat run --grant NAME -- COMMAND",
   );
   const settings = await readBindingSettings(registry, grants, args);
+  const policy = await readPolicy(platform, args);
   const modeName = args.flags["mode"] as string | undefined;
   const mode = findMode(registry, grants, modeName);
   for (const warning of queryWarnings(mode)) output.warn(warning);
@@ -59,33 +68,64 @@ export async function run(
       reach,
       ...(modeName !== undefined && { mode: modeName }),
       ...(settings && { settings }),
+      ...(policy && { policy }),
       subject: await findSubject(name, platform.env, container),
-    }, mode?.access === "query" ? undefined : replaceIn(files));
+    }, (fresh) => files.replaceToken(fresh));
     const opened = withToken(connection.opened, name, token);
-    await files.write([...opened.files, ...await relayFiles(reach)], token);
+    await writeFiles(context, files, opened, reach, token);
     for (const warning of await compareEnvironments(context, grants, opened)) {
       output.warn(warning);
     }
-    if (!container || !way) {
-      return await runChild(
+    return container && way
+      ? await runContainer(context, { container, way, reach, opened, files })
+      : await runChild(
         args.command,
         environmentOfClient(platform.env, opened),
         output,
       );
-    }
-    output.note(`note: the container reaches moat ${way.reason}`);
-    await warnOfConflicts(container, opened.conflictingEnv, output);
-    const { argv, env } = await containerCommand(container, {
-      env: opened.env,
-      directory: files.directory,
-      options: way.options,
-      relayPort: reach.by === "socket" ? reach.port : undefined,
-    });
-    return await runChild(argv, { ...platform.env, ...env }, output);
   } finally {
     await files.remove();
     await connection?.close();
   }
+}
+
+/** What the proxy gave, and what it did not have to send. */
+async function writeFiles(
+  { platform, output }: CommandContext,
+  files: RunFiles,
+  opened: RunOpened,
+  reach: Reach,
+  token: Secret,
+): Promise<void> {
+  const trust = await interceptFiles(platform, opened.env);
+  for (const warning of trust.warnings) output.warn(warning);
+  const relay = await relayFiles(reach);
+  await files.write([...opened.files, ...trust.files, ...relay], token);
+}
+
+/** A container that is about to start. */
+interface Start {
+  readonly container: EngineRun;
+  readonly way: ContainerReach;
+  readonly reach: Reach;
+  readonly opened: RunOpened;
+  readonly files: RunFiles;
+}
+
+async function runContainer(
+  { platform, output }: CommandContext,
+  { container, way, reach, opened, files }: Start,
+): Promise<number> {
+  output.note(`note: the container reaches moat ${way.reason}`);
+  await warnOfConflicts(container, opened.conflictingEnv, output);
+  const argv = await containerCommand(container, {
+    env: opened.env,
+    environmentFile: await files.writeEnvironment(secretsOf(opened)),
+    directory: files.directory,
+    options: way.options,
+    relayPort: reach.by === "socket" ? reach.port : undefined,
+  });
+  return await runChild(argv, platform.env, output);
 }
 
 /** A socket is among the files that the container sees. */
@@ -100,8 +140,15 @@ function reachOf(
     : reach;
 }
 
-function replaceIn(files: RunFiles): (token: Secret) => Promise<void> {
-  return (fresh) => files.replaceToken(fresh);
+/** Text of a file with the variables that hold the token. */
+function secretsOf({ env }: RunOpened): string {
+  const secrets = Object.entries(env).filter(([, value]) => holdsToken(value));
+  return formatEnvironment("env", {
+    name: "",
+    environment: Object.fromEntries(secrets),
+    mounts: [],
+    hosts: [],
+  });
 }
 
 /** The proxy, which never sees the token, leaves a place for it. */

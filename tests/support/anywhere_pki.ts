@@ -43,6 +43,8 @@ export interface CertificateWish {
   readonly serial?: string;
   /** Whether it has key identifiers. Default: yes. */
   readonly hasKeyIds?: boolean;
+  /** Subject alternative names, such as `DNS:localhost,IP:127.0.0.1`. Default: none. */
+  readonly names?: string;
   /** What its key is for, such as `digitalSignature`. Default: it does not say. */
   readonly usage?: string;
   /** First and last instant, in ms since the Unix epoch; in place of `days`, with an issuer. */
@@ -129,6 +131,7 @@ export function makeCertificate(
       ...wish.hasKeyIds === false
         ? ["subjectKeyIdentifier=none", "authorityKeyIdentifier=none"]
         : ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid"],
+      ...wish.names ? [`subjectAltName=${wish.names}`] : [],
       ...wish.usage ? [`keyUsage=critical,${wish.usage}`] : [],
     ];
     await Deno.writeTextFile(pkiPath(`${name}.ext`), extensions.join("\n"));

@@ -57,6 +57,8 @@ export function fakePlatform(options: FakePlatformOptions = {}): FakePlatform {
       void measured.push({ name, value, labels }),
     gauge: (name, value, labels = {}) =>
       void measured.push({ name, value, labels }),
+    observe: (name, value, labels = {}) =>
+      void measured.push({ name, value, labels }),
   };
   return {
     clock: new FakeClock(options.now),

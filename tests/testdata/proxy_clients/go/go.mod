@@ -1,0 +1,3 @@
+module moat-proxy-clients
+
+go 1.21
