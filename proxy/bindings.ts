@@ -71,8 +71,10 @@ export class LiveBinding {
   /** Ends it, also for requests under way. */
   end(): void {
     this.#isRemoved = true;
-    for (const tell of this.#onEnd) tell();
+    // Whoever is told may look for the binding, and so end it again.
+    const told = [...this.#onEnd];
     this.#onEnd.clear();
+    for (const tell of told) tell();
   }
 
   /**
@@ -112,8 +114,7 @@ export class BindingTable {
 
   /** Enters a binding in all its forms: two while its token is changed. */
   set(name: string, forms: readonly LiveBinding[]): void {
-    this.remove(name);
-    this.#byName.set(name, forms);
+    this.#replace(name, forms);
   }
 
   /**
@@ -122,10 +123,17 @@ export class BindingTable {
    * @returns Whether there was one.
    */
   remove(name: string): boolean {
-    this.#byName.get(name)?.forEach((live) => live.end());
-    const wasThere = this.#byName.delete(name);
-    if (wasThere) this.onRemoved?.(name);
-    return wasThere;
+    return this.#replace(name);
+  }
+
+  /** Ends what was there when it cannot be found any more: whoever is told looks again. */
+  #replace(name: string, forms?: readonly LiveBinding[]): boolean {
+    const old = this.#byName.get(name);
+    if (forms) this.#byName.set(name, forms);
+    else this.#byName.delete(name);
+    old?.forEach((live) => live.end());
+    if (old) this.onRemoved?.(name);
+    return old !== undefined;
   }
 
   /**
@@ -136,8 +144,8 @@ export class BindingTable {
    * @param renewal Settles when it was entered, or will not be.
    */
   renew(name: string, renewal: Promise<unknown>): void {
-    this.remove(name);
     this.#renewals.set(name, renewal);
+    this.remove(name);
     const forget = () => {
       if (this.#renewals.get(name) === renewal) this.#renewals.delete(name);
     };

@@ -223,3 +223,37 @@ Deno.test("a live binding gives its permission and what it is served", () => {
   const one = new LiveBinding(live("one").entry, served);
   assert.deepEqual([one.binding, one.served], [live("one").binding, served]);
 });
+
+Deno.test("a live binding tells of its end once, also if it is ended again meanwhile", () => {
+  const binding = live("one");
+  let count = 0;
+  binding.onEnd(() => {
+    count++;
+    binding.end();
+  });
+  binding.end();
+  assert.equal(count, 1);
+});
+
+Deno.test("find() gives the new binding to who is told that the old one ended", () => {
+  const table = new BindingTable();
+  const [old, renewed] = [live("one"), live("one")];
+  table.set("one", [old]);
+  let found: unknown;
+  old.onEnd(() => found = table.find(tokenOf("one")));
+  table.set("one", [renewed]);
+  assert.equal(found, renewed);
+});
+
+Deno.test("find() waits for the renewal when told that the old binding ended", async () => {
+  const table = new BindingTable();
+  const [old, renewed] = [live("one"), live("one")];
+  table.set("one", [old]);
+  let found: unknown;
+  old.onEnd(() => found = table.find(tokenOf("one")));
+  const renewal = Promise.withResolvers<void>();
+  table.renew("one", renewal.promise);
+  table.set("one", [renewed]);
+  renewal.resolve();
+  assert.equal(await found, renewed);
+});

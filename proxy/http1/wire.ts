@@ -36,7 +36,8 @@ export class Wire {
   #start = 0;
   #end = 0;
   #pending: Promise<boolean> | undefined;
-  #isFast = false;
+  /** What the last read brought: says how much room the next one gets. */
+  #pace: "little" | "much" | "full" = "little";
   #isClosed = false;
 
   /**
@@ -109,7 +110,7 @@ export class Wire {
    * was the end, or an error.
    */
   watch(onActivity: (isEnd: boolean) => void): void {
-    if (this.#pending === undefined) this.#isFast = false;
+    if (this.#pending === undefined) this.#pace = "little";
     const pending = this.#pending ??= this.#read();
     const tell = (isEnd: boolean) => {
       if (this.#pending === pending) onActivity(isEnd);
@@ -143,7 +144,11 @@ export class Wire {
       : this.#buffer.subarray(this.#end);
     const count = await this.conn.read(room);
     if (count === null) return false;
-    this.#isFast = count === room.length;
+    this.#pace = count === room.length
+      ? "full"
+      : count > SMALL_BYTES
+      ? "much"
+      : "little";
     this.#end += count;
     return true;
   }
@@ -151,8 +156,8 @@ export class Wire {
   #makeRoom(): void {
     if (this.#start === this.#end) {
       this.#start = this.#end = 0;
-      if (this.#isFast) this.#grow();
-      else if (this.#buffer.length === LARGE_BYTES) this.#shrink();
+      if (this.#pace === "full") this.#grow();
+      else if (this.#pace === "little") this.#shrink();
       return;
     }
     if (this.#end < this.#buffer.length) return;
@@ -178,6 +183,7 @@ export class Wire {
   }
 
   #shrink(): void {
+    if (this.#buffer.length === SMALL_BYTES) return;
     if (spare.length < MAX_SPARE) spare.push(this.#buffer);
     this.#buffer = new Uint8Array(SMALL_BYTES);
   }

@@ -452,6 +452,8 @@ class Interception extends Connected {
       if (this.#isRetired) this.#session.retire();
       await this.#session.run();
       await done;
+      // Some clients judge a certificate only after the handshake.
+      if (this.#session.failure) throw this.#session.failure;
     } catch (error) {
       if (signal.aborted) return;
       const failure = toFailure(error);

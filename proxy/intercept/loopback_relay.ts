@@ -1,7 +1,6 @@
 /**
  * Carries the TLS records of one client to a TLS listener of ours on the
- * loopback, and back. Each intercepted byte passes here twice, so this has
- * loops of its own rather than {@link ../http1/wire.ts}.
+ * loopback, and back.
  *
  * The runtime gives no way to turn off Nagle's algorithm on what its TLS
  * listener accepts: a small write waits until the kernel has acknowledged the
@@ -14,7 +13,7 @@
  */
 
 import type { Clock } from "$core/clock.ts";
-import type { Duplex } from "../http1/wire.ts";
+import type { Wire } from "../http1/wire.ts";
 
 /** Once keys are in use: application data, TLS 1.2 (RFC 8446 section 5.2, RFC 5246 section 6.2.1). */
 const NEXT_RECORD = Uint8Array.of(23, 3, 3);
@@ -32,24 +31,12 @@ const DELAYED_ACK_MS = 50;
 /** How long a client may take to read what is left when its connection is closed. */
 const CLOSE_MS = 5_000;
 
-/** What a {@link LoopbackRelay} connects. */
-export interface RelayEnds {
-  /** The connection of the client. */
-  readonly client: Duplex;
-  /** What was received on it already, from the begin of a record. */
-  readonly received: Uint8Array;
-  /** Our connection to the listener. */
-  readonly loopback: Duplex;
-  /** Times it. */
-  readonly clock: Clock;
-}
-
 /** Both directions between a client and the loopback. */
 export class LoopbackRelay {
   /** Settles when both directions have ended, and both connections are closed. Never rejects. */
   readonly done: Promise<void>;
-  readonly #client: Duplex;
-  readonly #loopback: Duplex;
+  readonly #client: Wire;
+  readonly #loopback: Wire;
   readonly #clock: Clock;
   readonly #records = new RecordFollower();
   /** How much of {@link NEXT_RECORD} was sent before the client did, and how much of that it has sent since. */
@@ -68,12 +55,18 @@ export class LoopbackRelay {
   #isEnding = false;
   #cancelClose: (() => void) | undefined;
 
-  /** Starts both directions. */
-  constructor({ client, received, loopback, clock }: RelayEnds) {
+  /**
+   * Starts both directions.
+   *
+   * @param client The connection of the client, from the begin of a record on.
+   * @param loopback Our connection to the listener.
+   * @param clock Times it.
+   */
+  constructor(client: Wire, loopback: Wire, clock: Clock) {
     this.#client = client;
     this.#loopback = loopback;
     this.#clock = clock;
-    this.done = this.#run(received);
+    this.done = this.#run();
   }
 
   /**
@@ -116,39 +109,32 @@ export class LoopbackRelay {
   /** Ends both directions at once. May be called again. */
   close(): void {
     this.#hasAllUp = true;
-    for (const conn of [this.#client, this.#loopback]) {
-      try {
-        conn.close();
-      } catch {
-        // It is closed already.
-      }
-    }
+    this.#client.close();
+    this.#loopback.close();
   }
 
-  async #run(received: Uint8Array): Promise<void> {
+  async #run(): Promise<void> {
     const close = () => this.close();
     await Promise.all([
-      this.#pumpUp(received).catch(close),
+      this.#pumpUp().catch(close),
       this.#pumpDown().catch(close),
     ]);
     this.#cancelClose?.();
     this.close();
   }
 
-  async #pumpUp(received: Uint8Array): Promise<void> {
-    const buffer = new PumpBuffer();
-    let chunk = received;
-    for (;;) {
+  async #pumpUp(): Promise<void> {
+    const wire = this.#client;
+    while (wire.available > 0 || await wire.fill()) {
+      const chunk = wire.received;
       this.#records.follow(chunk);
       const rest = this.#ahead === 0 ? chunk : this.#dropAhead(chunk);
       if (!rest) break;
       if (rest.length > 0) await this.#send(rest);
-      const count = await this.#client.read(buffer.room());
-      if (count === null) break;
-      chunk = buffer.take(count);
+      wire.consume(chunk.length);
     }
     this.#hasAllUp = true;
-    await this.#loopback.closeWrite();
+    await this.#loopback.conn.closeWrite();
   }
 
   async #send(chunk: Uint8Array): Promise<void> {
@@ -157,27 +143,19 @@ export class LoopbackRelay {
       this.#isPrompt = this.#clock.now() - this.#writtenAt > DELAYED_ACK_MS;
     }
     this.#isSending = true;
-    let sent = await this.#loopback.write(chunk);
-    while (sent < chunk.length) {
-      sent += await this.#loopback.write(chunk.subarray(sent));
-    }
+    await this.#loopback.write(chunk);
     this.#isSending = false;
   }
 
   async #pumpDown(): Promise<void> {
-    const buffer = new PumpBuffer();
-    for (;;) {
-      const count = await this.#loopback.read(buffer.room());
-      if (count === null) break;
-      const chunk = buffer.take(count);
+    const wire = this.#loopback;
+    while (await wire.fill()) {
       if (this.#records.isNextKnown) this.#sendAhead();
-      let sent = await this.#client.write(chunk);
-      while (sent < count) {
-        sent += await this.#client.write(chunk.subarray(sent));
-      }
+      await this.#client.write(wire.received);
+      wire.consume(wire.available);
     }
     this.#hasAllDown = true;
-    await this.#client.closeWrite();
+    await this.#client.conn.closeWrite();
     if (this.#isEnding) this.close();
   }
 
@@ -186,7 +164,9 @@ export class LoopbackRelay {
     const isFree = this.#records.isBetween && !this.#isSending;
     if (!isFree || this.#hasAllUp || this.#ahead === NEXT_RECORD.length) return;
     const next = NEXT_RECORD.subarray(this.#ahead, ++this.#ahead);
-    this.#loopback.write(next).catch(() => {/* the loops find out, too */});
+    this.#loopback.conn.write(next).catch(
+      () => {/* the loops find out, too */},
+    );
   }
 
   /**
@@ -244,38 +224,5 @@ class RecordFollower {
   #begin(type: number): void {
     if (type === CHANGE_CIPHER_SPEC) this.#hasChangedCipher = true;
     this.#type = type;
-  }
-}
-
-const SMALL_BYTES = 4 * 1024;
-const LARGE_BYTES = 64 * 1024;
-
-/** Large buffers that are not in use; more than these are left to the collector. */
-const spare: Uint8Array[] = [];
-const MAX_SPARE = 16;
-
-/** Room for reads: little for an idle connection, much for bulk. */
-class PumpBuffer {
-  readonly #small = new Uint8Array(SMALL_BYTES);
-  #bytes: Uint8Array = this.#small;
-  #count = 0;
-
-  /** Gives room for a read, by what the last one brought; that is gone now. */
-  room(): Uint8Array {
-    if (this.#bytes === this.#small) {
-      if (this.#count === SMALL_BYTES) {
-        this.#bytes = spare.pop() ?? new Uint8Array(LARGE_BYTES);
-      }
-    } else if (this.#count <= SMALL_BYTES) {
-      if (spare.length < MAX_SPARE) spare.push(this.#bytes);
-      this.#bytes = this.#small;
-    }
-    return this.#bytes;
-  }
-
-  /** Gives what a read has brought into the room. */
-  take(count: number): Uint8Array {
-    this.#count = count;
-    return this.#bytes.subarray(0, count);
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { FakeClock, settle } from "../../tests/support/fake_clock.ts";
-import type { Duplex } from "../http1/wire.ts";
+import { type Duplex, Wire } from "../http1/wire.ts";
 import { LoopbackRelay } from "./loopback_relay.ts";
 
 /** A connection whose other side is the test. */
@@ -10,6 +10,9 @@ class Pipe implements Duplex {
   written: number[] = [];
   /** What it writes at most at once. */
   maxWrite = Infinity;
+  /** What it gives at most at once, and how often it gave something. */
+  maxRead = Infinity;
+  reads = 0;
   hasEnded = false;
   isClosed = false;
   #received: number[] = [];
@@ -34,7 +37,8 @@ class Pipe implements Duplex {
       if (this.#isAtEnd) return null;
       await this.#wake.promise;
     }
-    const bytes = this.#received.splice(0, into.length);
+    this.reads++;
+    const bytes = this.#received.splice(0, Math.min(into.length, this.maxRead));
     into.set(bytes);
     return bytes.length;
   }
@@ -69,12 +73,11 @@ function begin(received: number[] = []) {
   const client = new Pipe();
   const loopback = new Pipe();
   const clock = new FakeClock();
-  const relay = new LoopbackRelay({
-    client,
-    received: Uint8Array.from(received),
-    loopback,
+  const relay = new LoopbackRelay(
+    new Wire(client, Uint8Array.from(received)),
+    new Wire(loopback),
     clock,
-  });
+  );
   return { client, loopback, clock, relay };
 }
 
@@ -131,6 +134,15 @@ Deno.test("LoopbackRelay passes on bulk that exceeds its buffers", async () => {
   }
   await finish(bed);
   assert.deepEqual(bed.client.written, bulk);
+});
+
+Deno.test("LoopbackRelay reads whole records of bulk, not parts", async () => {
+  const { client, loopback, relay } = begin();
+  loopback.maxRead = 16_384;
+  await loopback.push(...new Uint8Array(96 * 1024));
+  await Promise.all([loopback.end(), client.end(), relay.done]);
+  // 4 KiB to begin with, then five times 16, and the rest.
+  assert.equal(loopback.reads, 7);
 });
 
 // What is sent ahead, and when

@@ -86,7 +86,7 @@ export class Observer {
 
   /** The first of a kind is an event of its own; repeats are counted. */
   #audit(event: string, fields: Readonly<Record<string, string>>): void {
-    const key = JSON.stringify([event, fields]);
+    const key = [event, ...Object.values(fields)].join(" ");
     const known = this.#repeats.get(key);
     if (known) {
       known.count++;

@@ -98,6 +98,7 @@ export class Session {
   /** The upstream of the request at hand. */
   #upstream: Upstream | undefined;
   #timedOut = false;
+  #failure: ProxyFailure | undefined;
   /** The last request, which clients often repeat byte for byte. */
   #last: { readonly raw: Buffer; readonly prepared: Prepared } | undefined;
   #lastResponse: KnownResponse | undefined;
@@ -132,11 +133,17 @@ export class Session {
     try {
       if (first !== undefined && !await this.#serve(first)) return;
       while (!this.#isRetired && await this.#next());
-    } catch {
+    } catch (error) {
       // One side went away: the other must not wait.
+      if (error instanceof ProxyFailure) this.#failure = error;
     } finally {
       this.close();
     }
+  }
+
+  /** What the client's TLS ended with, once {@link run} is over. */
+  get failure(): ProxyFailure | undefined {
+    return this.#failure;
   }
 
   /** Takes no further request. */

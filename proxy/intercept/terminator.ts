@@ -11,7 +11,7 @@
 
 import type { Clock } from "$core/clock.ts";
 import { canonicalHost } from "$core/host.ts";
-import type { Duplex, Wire } from "../http1/wire.ts";
+import { type Duplex, Wire } from "../http1/wire.ts";
 import { type ClientHello, readClientHello } from "./client_hello.ts";
 import { type Leaf, type LeafMinter, needsRenewal } from "./leaf.ts";
 import { LoopbackListener } from "./loopback_listener.ts";
@@ -175,12 +175,7 @@ class LoopbackTerminator implements TlsTerminator {
     const stamp = await minter.checkRoot();
     const { records, tls } = await this.#use(name, stamp).opening
       .then(({ listener }) => listener.connect(signal));
-    const relay = new LoopbackRelay({
-      client: client.conn,
-      received: client.received,
-      loopback: records,
-      clock,
-    });
+    const relay = new LoopbackRelay(client, new Wire(records), clock);
     const conn = new TerminatedConn(tls, relay);
     try {
       await tls.handshake();
