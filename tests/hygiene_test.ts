@@ -300,7 +300,11 @@ interface Row extends Wish {
 }
 
 const bad = (target: string): Row => ({ target, status: 400 });
-const foreign = (target: string): Row => ({ target, status: 407 });
+const foreign = (target: string): Row => ({
+  target,
+  status: 407,
+  serveStatus: 400,
+});
 const unknown = (target: string): Row => ({ target, status: 404 });
 const field = (line: string): Row => ({ more: `${line}\r\n`, status: 403 });
 const strange = (host: string): Row => ({ host, status: 403 });

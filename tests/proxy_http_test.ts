@@ -257,13 +257,15 @@ const REFUSALS: readonly Refusal[] = [
         `http://${authority}${CONTAINER}`,
         bearer(run.token),
       ),
-    ...BAD_TARGET,
+    status: 407,
+    code: "proxy-authentication-required",
   },
   {
     name: "CONNECT",
     text: ({ authority }) =>
       `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`,
-    ...BAD_TARGET,
+    status: 407,
+    code: "proxy-authentication-required",
   },
   {
     name: "a GET with a body",

@@ -26,3 +26,26 @@ export function testUnless(
   }
   Deno.test({ name: `${name} (skipped: ${reason})`, ignore: true, fn });
 }
+
+/**
+ * Makes a step, or its absence, as {@link testUnless} does.
+ *
+ * @param t The test.
+ * @param reason Why it cannot run here; undefined if it can.
+ * @param name The step's name.
+ * @param fn The step.
+ */
+export async function stepUnless(
+  t: Deno.TestContext,
+  reason: string | undefined,
+  name: string,
+  fn: () => void | Promise<void>,
+): Promise<void> {
+  if (reason === undefined) return void await t.step(name, fn);
+  if (Deno.env.get("CI") === "true") {
+    return void await t.step(name, () => {
+      throw new Error(`must run in CI, but: ${reason}`);
+    });
+  }
+  await t.step({ name: `${name} (skipped: ${reason})`, ignore: true, fn });
+}

@@ -9,6 +9,7 @@ import { Buffer } from "node:buffer";
 import { makeCertificate, pkiPath } from "./anywhere_pki.ts";
 import { eventually } from "./eventually.ts";
 import {
+  basic,
   type InterceptBed,
   type InterceptBedOptions,
   openInterceptBed,
@@ -85,15 +86,18 @@ export class ScriptedUpstream implements AsyncDisposable {
   received = "";
 
   /** Listens; without a certificate, for plain TCP. */
-  constructor(
-    tls?: Certificate & { readonly alpnProtocols?: readonly string[] },
-  ) {
+  constructor(tls?: Certificate) {
     this.#upstream = startRawUpstream((conn) => this.#meet(conn), tls);
   }
 
   /** Such as `localhost:43210`. */
   get authority(): string {
     return this.#upstream.authority;
+  }
+
+  /** Its port. */
+  get port(): number {
+    return this.#upstream.port;
   }
 
   /** Connections since the last script. */
@@ -175,6 +179,11 @@ export function request(
   return `${line} HTTP/1.1\r\nHost: ${authority}\r\n${rest}`;
 }
 
+/** The field by which a bed's client shows who it is. */
+export function proofOf({ token }: Pick<InterceptBed, "token">): string {
+  return `Proxy-Authorization: ${basic(token)}\r\n`;
+}
+
 /** Sends a request and gives all that comes back. */
 export async function ask(
   conn: Deno.Conn,
@@ -191,6 +200,27 @@ export function closeQuietly(conn: { close(): void }): void {
   } catch {
     // It is.
   }
+}
+
+/**
+ * A handler that relays to another upstream, and cuts the connection once a
+ * text has passed, without a word of TLS.
+ *
+ * @param port Of the other one.
+ * @param cue Tells when.
+ */
+export function cutting(port: number, cue: Promise<unknown>): UpstreamHandler {
+  return async (conn) => {
+    const behind = await Deno.connect({ hostname: "127.0.0.1", port });
+    const cut = () => [conn, behind].forEach(closeQuietly);
+    const relayed = Promise.allSettled([
+      conn.readable.pipeTo(behind.writable),
+      behind.readable.pipeTo(conn.writable),
+    ]);
+    await Promise.race([cue, relayed]);
+    cut();
+    await relayed;
+  };
 }
 
 /** How many descriptors a process has open. */
@@ -210,10 +240,12 @@ export function residentBytes(pid: number): number {
  *
  * @param pid The process.
  * @param count How many there were.
+ * @param timeoutMs Default: 10 s.
  */
 export async function descriptorsBack(
   pid: number,
   count: number,
+  timeoutMs?: number,
 ): Promise<void> {
   const list = () =>
     [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => {
@@ -227,6 +259,7 @@ export async function descriptorsBack(
     await eventually(
       `at most ${count} descriptors`,
       () => descriptorsOf(pid) <= count,
+      timeoutMs,
     );
   } catch (cause) {
     throw new Error(`descriptors are left: ${list().toSorted().join(" ")}`, {

@@ -118,26 +118,17 @@ export interface RawUpstream extends AsyncDisposable {
  * Starts an upstream on 127.0.0.1.
  *
  * @param handler Serves each connection, which is closed after it.
- * @param tls Certificate and key, and protocols; absent: plain TCP.
+ * @param tls Certificate and key; absent: plain TCP.
  * @param at Where it listens. Default: any free port of 127.0.0.1.
  */
 export function startRawUpstream(
   handler: UpstreamHandler,
-  tls?: {
-    readonly cert: string;
-    readonly key: string;
-    /** Default: `http/1.1`. */
-    readonly alpnProtocols?: readonly string[];
-  },
+  tls?: { readonly cert: string; readonly key: string },
   at?: { readonly hostname: string; readonly port: number },
 ): RawUpstream {
   const options = at ?? { hostname: "127.0.0.1", port: 0 };
   const listener = tls
-    ? Deno.listenTls({
-      ...options,
-      ...tls,
-      alpnProtocols: [...tls.alpnProtocols ?? ["http/1.1"]],
-    })
+    ? Deno.listenTls({ ...options, ...tls, alpnProtocols: ["http/1.1"] })
     : Deno.listen(options);
   const open = new Map<Deno.Conn, Promise<void>>();
   let count = 0;

@@ -19,6 +19,8 @@ export interface UpstreamRequest {
   readonly head: string;
   /** Its content, chunks joined. */
   readonly body: string;
+  /** All of its bytes. */
+  readonly raw: string;
 }
 
 /** What is answered. */
@@ -135,6 +137,7 @@ class Connection implements UpstreamConnection {
     early: ScriptedOptions["early"],
   ): Promise<void> {
     for (;;) {
+      const start = this.#at;
       const head = await this.#until(/\r\n\r\n/g);
       if (head === undefined) return;
       const answered = early?.(head, this.#conn);
@@ -147,7 +150,8 @@ class Connection implements UpstreamConnection {
       if (body === undefined) return;
       const [method = "", target = ""] = head.split(/[ \r]/, 2);
       this.#isAnswering = true;
-      const request = { method, target, head, body };
+      const raw = this.received.slice(start, this.#at);
+      const request = { method, target, head, body, raw };
       this.requests.push(request);
       const { bytes, then = "keep" } = await answer(request, this.#conn);
       await writeText(this.#conn, bytes);

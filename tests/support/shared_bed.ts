@@ -93,7 +93,11 @@ export class SharedBed implements Addresses {
     const workspace = options.workspace ?? await Workspace.open();
     let pid: number | undefined;
     addEventListener("unload", () => {
-      if (pid !== undefined) Deno.kill(pid, "SIGKILL");
+      try {
+        if (pid !== undefined) Deno.kill(pid, "SIGKILL");
+      } catch {
+        // It has died, and a test has seen it.
+      }
       Deno.removeSync(workspace.directory, { recursive: true });
     });
     const authorities = freeAuthorities(options.count + OTHERS);

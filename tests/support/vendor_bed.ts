@@ -11,17 +11,16 @@ import {
   SIMULATOR_ACCESS_KEY_ID,
   SIMULATOR_SECRET_ACCESS_KEY,
 } from "$providers/aws/simulator/flags.ts";
-import { assertNoCanary, assertNoCanaryBelow, CANARY } from "./canary.ts";
+import { assertNoCanary, assertNoCanaryBelow } from "./canary.ts";
 import { eventually } from "./eventually.ts";
 import { makeRepository } from "./git_server.ts";
 import { makeUpstreamCa, type UpstreamCa } from "./intercept_bed.ts";
 import { runMoat, startMoat } from "./moat.ts";
 import { makePackages } from "./packages.ts";
 import { type RunResult, type Server, startServer } from "./run.ts";
-import { basicAuth } from "./vendor.ts";
+import { CREDENTIALS, SECRETS, TESTAPI } from "./vendor_credentials.ts";
 import { openVendorNet, type VendorNet } from "./vendor_net.ts";
 import {
-  credentialFor,
   NPM_URL,
   REQUEST,
   type VendorConfig,
@@ -42,64 +41,6 @@ const NAMES: readonly string[] = [
   "sts.amazonaws.com",
   "sts.us-east-1.amazonaws.com",
 ];
-
-/** What moat is granted: each has the canary in it. */
-const SECRETS = {
-  github: `ghp_${CANARY}`,
-  anthropic: `sk-ant-api03-${CANARY}AA`,
-  npm: `npm_${CANARY}`,
-  testapi: CANARY,
-} as const;
-
-const GIT = {
-  header: "authorization",
-  value: basicAuth("x-access-token", SECRETS.github),
-};
-
-const GITHUB_API = {
-  header: "authorization",
-  value: `Bearer ${SECRETS.github}`,
-};
-
-/** The header that each vendor must see. */
-const CREDENTIALS: VendorConfig["credentials"] = {
-  "github.com": GIT,
-  "git.acme.test": GIT,
-  "api.github.com": GITHUB_API,
-  "git.acme.test/api/v3": GITHUB_API,
-  "npm.acme.test": { header: "authorization", value: `Bearer ${SECRETS.npm}` },
-  "api.anthropic.com": { header: "x-api-key", value: SECRETS.anthropic },
-  "api.acme.test": {
-    header: "authorization",
-    value: `Bearer ${SECRETS.testapi}`,
-  },
-  "pypi.acme.test": {
-    header: "authorization",
-    value: basicAuth("acme", SECRETS.testapi),
-  },
-  "crates.acme.test": { header: "authorization", value: SECRETS.testapi },
-};
-
-/** A provider of a user's own. */
-const TESTAPI = `name = "testapi"
-description = "Hosts of the tests"
-hosts = ["api.acme.test", "pypi.acme.test", "crates.acme.test"]
-env = ["TESTAPI_TOKEN", "CARGO_REGISTRIES_ACME_TOKEN"]
-
-[[inject]]
-header = "Authorization"
-prefix = "Bearer "
-hosts = ["api.acme.test"]
-
-[[inject]]
-header = "Authorization"
-basic_user = "acme"
-hosts = ["pypi.acme.test"]
-
-[[inject]]
-header = "Authorization"
-hosts = ["crates.acme.test"]
-`;
 
 /** The host; `await using` ends all, and looks for secrets in what is left. */
 export class VendorBed implements AsyncDisposable {
@@ -293,27 +234,3 @@ export class VendorBed implements AsyncDisposable {
 
 /** The role of the grant `aws`. */
 export const ROLE = "arn:aws:iam::123456789012:role/Deploy";
-
-/**
- * Fails unless every one of some requests had its host's credential exactly
- * once, in the right header and nowhere else, and was taken.
- *
- * @param requests What vendors received; at least one.
- */
-export function assertInjectedOnce(
-  requests: readonly VendorRequest[],
-): void {
-  assert.notEqual(requests.length, 0, "no request arrived");
-  for (const { headers, status, ...request } of requests) {
-    const what = `${request.method} ${request.host}${request.path}`;
-    assert.notEqual(status, 401, what);
-    const credential = credentialFor(CREDENTIALS, request.host + request.path);
-    if (!credential) continue;
-    const { [credential.header]: value, ...rest } = headers;
-    assert.ok(value === credential.value, `${what}: not the credential`);
-    assertNoCanary(JSON.stringify({ ...request, rest }));
-    // Nothing of the way to the proxy goes on to the upstream.
-    const own = Object.keys(rest).filter((name) => name.startsWith("proxy-"));
-    assert.deepEqual(own, [], what);
-  }
-}

@@ -20,7 +20,9 @@ import { byPath, guarded, NOT_FOUND, type Vendor } from "./vendor.ts";
 
 /** The one header with a credential that a place wants. */
 export interface VendorCredential {
+  /** In lower case. */
   readonly header: string;
+  /** All of it. */
   readonly value: string;
 }
 
@@ -44,7 +46,9 @@ export function credentialFor(
 
 /** What the server is told. */
 export interface VendorConfig {
+  /** PEM, for all names. */
   readonly cert: string;
+  /** PEM. */
   readonly key: string;
   /** Has `repositories` and `packages`. */
   readonly directory: string;
@@ -56,7 +60,9 @@ export interface VendorConfig {
 
 /** One request that a vendor received. */
 export interface VendorRequest {
+  /** Such as `GET`. */
   readonly method: string;
+  /** The name that it was asked under. */
   readonly host: string;
   /** With its query. */
   readonly path: string;
