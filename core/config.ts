@@ -8,7 +8,7 @@
 import { join, resolve } from "node:path";
 import { checkBindingName } from "./binding.ts";
 import { MoatError, usageError } from "./errors.ts";
-import { cannotRead, missingOk } from "./files.ts";
+import { cannotRead, missingOk, writersFault } from "./files.ts";
 import { formatAuthority, parseAuthority } from "./host.ts";
 import { formatHostPattern, parseHostPattern } from "./host_pattern.ts";
 import type { Platform } from "./platform.ts";
@@ -85,7 +85,7 @@ async function readFile(path: string): Promise<Uint8Array | undefined> {
       throw insecure(path, "wanted a regular file, found something else");
     }
     using file = await Deno.open(path);
-    checkWriters(path, await file.stat());
+    checkFile(path, await file.stat());
     return new Uint8Array(await new Response(file.readable).arrayBuffer());
   } catch (error) {
     throw cannotRead(path, error);
@@ -93,16 +93,10 @@ async function readFile(path: string): Promise<Uint8Array | undefined> {
 }
 
 /** Whoever can change it decides where credentials go. */
-function checkWriters(path: string, { uid, mode, size }: Deno.FileInfo): void {
-  const own = Deno.uid();
-  if (uid !== null && uid !== 0 && uid !== own) {
-    throw insecure(path, `owner is uid ${uid}, must be ${own} or 0`);
-  }
-  const bits = (mode ?? 0) & 0o777;
-  if ((bits & 0o022) !== 0) {
-    const found = bits.toString(8).padStart(4, "0");
-    throw insecure(path, `mode is ${found}, so that others can change it`);
-  }
+function checkFile(path: string, info: Deno.FileInfo): void {
+  const fault = writersFault(info);
+  if (fault !== undefined) throw insecure(path, fault);
+  const { size } = info;
   if (size > MAX_BYTES) {
     throw new MoatError(
       "bad-config",

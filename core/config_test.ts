@@ -282,7 +282,7 @@ for (const mode of [0o620, 0o602, 0o666, 0o777]) {
       code: "insecure-file",
       message: `Cannot use "${home.own}": mode is 0${
         mode.toString(8)
-      }, so that others can change it`,
+      }, so that others can write there`,
     });
   });
 }

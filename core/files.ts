@@ -115,20 +115,32 @@ export async function checkPrivateDir(path: string): Promise<void> {
 export async function checkWriters(path: string): Promise<void> {
   const info = await missingOk(Deno.lstat(path));
   if (!info) return;
-  const mode = (info.mode ?? 0) & 0o777;
-  const fault = !info.isDirectory
-    ? "wanted a directory, found something else"
-    : info.uid !== 0 && isForeign(info)
-    ? `owner is uid ${info.uid}, must be ${Deno.uid()} or 0`
-    : (mode & 0o022) !== 0
-    ? `mode is ${octal(mode)}, so that others can write there`
-    : undefined;
+  const fault = info.isDirectory
+    ? writersFault(info)
+    : "wanted a directory, found something else";
   if (!fault) return;
   throw new MoatError(
     "insecure-directory",
     `Cannot use directory "${path}": ${fault}`,
     { hint: "give it to the user who runs moat, with mode 0755" },
   );
+}
+
+/**
+ * Tells who, beside this user and root, can change a file or what is in a
+ * directory.
+ *
+ * @param info What it is.
+ * @returns Such as `mode is 0664, so that others can write there`; undefined for nobody.
+ */
+export function writersFault(info: Deno.FileInfo): string | undefined {
+  if (info.uid !== 0 && isForeign(info)) {
+    return `owner is uid ${info.uid}, must be ${Deno.uid()} or 0`;
+  }
+  const mode = (info.mode ?? 0) & 0o777;
+  return (mode & 0o022) === 0
+    ? undefined
+    : `mode is ${octal(mode)}, so that others can write there`;
 }
 
 const SHARED_HINT = "set MOAT_HOME to a directory of your own";

@@ -78,6 +78,15 @@ export function parseAuthority(
 }
 
 /**
+ * Tells the port that URLs leave out.
+ *
+ * @param scheme Without a colon.
+ */
+export function defaultPort(scheme: "http" | "https"): number {
+  return scheme === "http" ? 80 : 443;
+}
+
+/**
  * Writes an authority, as {@link parseAuthority} reads it.
  *
  * @param authority Canonical.
@@ -236,6 +245,20 @@ function range(block: string): Range {
  */
 export function isAddress(host: string): boolean {
   return host.includes(":") || /^[0-9.]+$/.test(host);
+}
+
+/**
+ * Gives the bytes of an address.
+ *
+ * @param host As {@link Authority.host}.
+ * @returns 4 or 16, the most significant first; undefined for a name.
+ */
+export function addressBytes(host: string): Uint8Array | undefined {
+  const address = parseAddress(host);
+  return address &&
+    Uint8Array.fromHex(
+      address.value.toString(16).padStart(address.bits / 4, "0"),
+    );
 }
 
 /** Takes a canonical host; undefined for a name. */

@@ -3,10 +3,12 @@ import { BlockList, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { testUnless } from "../tests/support/conditional.ts";
 import {
+  addressBytes,
   type AddressKind,
   addressKind,
   type Authority,
   canonicalHost,
+  defaultPort,
   formatAuthority,
   isAddress,
   parseAuthority,
@@ -519,4 +521,21 @@ for (const prefix of ["64:ff9b::", "::ffff:0:", "64:ff9b:1::", "::"]) {
 Deno.test("isAddress() tells addresses from names", () => {
   const found = ["::1", "10.0.0.1", "a.b", "1e100.net"].map(isAddress);
   assert.deepEqual(found, [true, true, false, false]);
+});
+
+const BYTES: [host: string, bytes: string | undefined][] = [
+  ["0.0.0.1", "00000001"],
+  ["192.0.2.7", "c0000207"],
+  ["::", "0".repeat(32)],
+  ["2001:db8::7", "20010db8" + "0".repeat(23) + "7"],
+  ["a.test", undefined],
+];
+for (const [host, bytes] of BYTES) {
+  Deno.test(`addressBytes() gives the bytes of ${host}`, () => {
+    assert.equal(addressBytes(host)?.toHex(), bytes);
+  });
+}
+
+Deno.test("defaultPort() is 80 for http, and 443 for https", () => {
+  assert.deepEqual([defaultPort("http"), defaultPort("https")], [80, 443]);
 });

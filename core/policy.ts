@@ -6,7 +6,12 @@
  */
 
 import { MoatError } from "./errors.ts";
-import { type Authority, formatAuthority, parseAuthority } from "./host.ts";
+import {
+  type Authority,
+  defaultPort,
+  formatAuthority,
+  parseAuthority,
+} from "./host.ts";
 import {
   formatHostPattern,
   type HostPattern,
@@ -308,7 +313,7 @@ function findRoute(
   const near = rules.filter(({ host, decision }) =>
     matchesHost(host, authority) &&
     (host.port !== undefined || decision.action === "deny" ||
-      authority.port === (scheme === "http" ? 80 : 443))
+      authority.port === defaultPort(scheme))
   );
   // A grant is for https, unless it names its port.
   const granting = grants.filter(({ host }) =>

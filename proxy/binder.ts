@@ -102,7 +102,11 @@ export class Binder {
     return {
       routes,
       otherwise: isWhole ? NOT_FOUND : GRANT_GONE,
-      outbound: new Outbound(binding.policy ?? DEFAULT_POLICY, declared),
+      outbound: new Outbound(
+        binding.policy ?? DEFAULT_POLICY,
+        declared,
+        !isWhole,
+      ),
       grants: served,
     };
   }

@@ -7,30 +7,25 @@
 import type { Grant } from "$core/grant.ts";
 import type { GrantedHost } from "$core/policy.ts";
 import type { ProviderRegistry } from "$core/provider.ts";
+import { collectDeclared, hostsOf } from "./intercept/outbound.ts";
 
 /**
  * Collects the hosts that providers declare for grants.
  *
  * @param registry All providers.
  * @param grants The grants of a binding, in its order.
- * @returns Each host once per grant, in order; it is read if anything is put
- * on requests there.
+ * @returns The hosts, as the proxy itself gives them to the policy.
  * @throws {MoatError} `usage` if a grant's provider is not there.
  */
 export function grantedHosts(
   registry: ProviderRegistry,
   grants: readonly Grant[],
 ): readonly GrantedHost[] {
-  return grants.flatMap((grant) => {
-    const reads = new Map<string, boolean>();
-    registry.get(grant.provider).configureProxy({
-      inject: ({ host }) => reads.set(host, true),
-      substitute: ({ host }) => reads.set(host, true),
-      allow: (host) => reads.set(host, reads.get(host) ?? false),
-    }, grant);
-    return Array.from(
-      reads,
-      ([host, reads]) => ({ host, grant: grant.name, reads }),
-    );
-  });
+  return hostsOf(grants.map((grant) =>
+    collectDeclared(
+      grant.name,
+      (registrar) =>
+        registry.get(grant.provider).configureProxy(registrar, grant),
+    )
+  ));
 }

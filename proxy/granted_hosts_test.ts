@@ -48,10 +48,13 @@ const REGISTRY = createRegistry([
 ]);
 
 const CASES: [name: string, hosts: [host: string, reads: boolean][]][] = [
-  ["inject", [["api.test", true], ["git.test", true]]],
+  ["inject", [["api.test", true], ["api.test", true], ["git.test", true]]],
   ["substitute", [["bot.test", true]]],
   ["allow", [["cdn.test", false]]],
-  ["both", [["a.test", true], ["b.test", true]]],
+  [
+    "both",
+    [["a.test", true], ["b.test", true], ["a.test", false], ["b.test", false]],
+  ],
   ["nothing", []],
 ];
 for (const [name, hosts] of CASES) {

@@ -42,6 +42,14 @@ export function findCommand(
     return { command: best, rest: argv.slice(best.name.split(" ").length) };
   }
   const word = argv[0] ?? "";
+  const further = commands.map(({ name }) => name)
+    .filter((name) => name.startsWith(`${word} `));
+  if (further.length > 0) {
+    throw usageError(
+      `Cannot run "${word}" alone: wanted one of its commands`,
+      further.map((name) => `moat ${name}`).join(", "),
+    );
+  }
   throw usageError(
     `Cannot find command ${JSON.stringify(word)}`,
     suggest(word, commands.map((c) => c.name)) ?? "moat --help lists them all",

@@ -1429,9 +1429,11 @@ Deno.test("failure() takes codes of the closed list only", () => {
   assert.equal(failure("nonsense", "x").code, "nonsense");
 });
 
-/** The rows of a Markdown table, without its head. */
+/** The rows of the table in the section of AWS, without its head. */
 function tableRows(markdown: string): string[][] {
-  return markdown.split("\n").filter((line) => line.startsWith("| `"))
+  const [, text = ""] = markdown.split("\n## Sessions of AWS\n");
+  const [own = ""] = text.split("\n## ");
+  return own.split("\n").filter((line) => line.startsWith("| `"))
     .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
 }
 

@@ -7,6 +7,7 @@
 
 import type { Platform } from "$core/platform.ts";
 import type { TokenProgram } from "../tokens/obtain.ts";
+import { runProgram } from "../tokens/program.ts";
 
 /** Unlocking a keyring may ask the person at the desktop. */
 const TIMEOUT_MS = 30_000;
@@ -34,28 +35,14 @@ export const GH_VARIABLES: readonly string[] = [
 export function ghProgram(host: string, platform: Platform): TokenProgram {
   return {
     command: `gh auth token --hostname ${host}`,
-    async run() {
-      const timeout = new AbortController();
-      const cancel = platform.clock.after(TIMEOUT_MS, () => timeout.abort());
-      try {
-        const { success, stdout } = await new Deno.Command("gh", {
-          args: ["auth", "token", "--hostname", host],
-          clearEnv: true,
-          env: withoutTokens(platform.env),
-          stdin: "null",
-          stdout: "piped",
-          // It only says that nobody signed in.
-          stderr: "null",
-          signal: timeout.signal,
-        }).output();
-        return success ? new TextDecoder().decode(stdout) : undefined;
-      } catch {
-        // It is not installed, or cannot be run.
-        return undefined;
-      } finally {
-        cancel();
-      }
-    },
+    run: () =>
+      runProgram({
+        command: "gh",
+        args: ["auth", "token", "--hostname", host],
+        env: withoutTokens(platform.env),
+        timeoutMs: TIMEOUT_MS,
+        clock: platform.clock,
+      }),
   };
 }
 

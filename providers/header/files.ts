@@ -11,7 +11,7 @@
 
 import { basename, join } from "node:path";
 import { MoatError } from "$core/errors.ts";
-import { cannotRead } from "$core/files.ts";
+import { cannotRead, writersFault } from "$core/files.ts";
 import type { Platform } from "$core/platform.ts";
 import type { DefinedProviders, Provider } from "$core/provider.ts";
 import type { HeaderDefinition } from "./definition.ts";
@@ -24,9 +24,6 @@ export const EXTENSION = ".toml";
 
 /** Far longer than any definition, in bytes. */
 const MAX_BYTES = 64 * 1024;
-
-/** Others than the owner could write. */
-const WRITERS = 0o022;
 
 /**
  * Names the directory of the files.
@@ -91,19 +88,11 @@ function unusable(path: string, fault: string): MoatError {
 }
 
 /** Whoever writes there says where credentials go. */
-function checkWriters(path: string, { uid, mode }: Deno.FileInfo): void {
-  const own = Deno.uid();
-  const bits = (mode ?? 0) & 0o777;
-  const fault = own !== null && uid !== 0 && uid !== own
-    ? `its owner is uid ${uid}, must be ${own} or 0`
-    : (bits & WRITERS) !== 0
-    ? `its mode is ${
-      bits.toString(8).padStart(4, "0")
-    }, so that others can write it`
-    : undefined;
+function checkWriters(path: string, info: Deno.FileInfo): void {
+  const fault = writersFault(info);
   if (fault === undefined) return;
   throw new MoatError("insecure-file", `Cannot use "${path}": ${fault}`, {
-    hint: fault.includes("mode")
+    hint: fault.startsWith("mode")
       ? `look at what it says, then chmod go-w "${path}"`
       : "give it to the user who runs moat",
   });

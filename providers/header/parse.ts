@@ -7,7 +7,10 @@
 
 import type { Shape } from "$core/shape.ts";
 import { parseToml } from "$core/toml.ts";
-import type { PlaceholderShape } from "../tokens/placeholder.ts";
+import {
+  MIN_PLACEHOLDER,
+  type PlaceholderShape,
+} from "../tokens/placeholder.ts";
 import {
   type HeaderDefinition,
   type HeaderRule,
@@ -33,8 +36,6 @@ import {
 /** The code of errors about a file. */
 export const BAD_FILE = "bad-provider-file";
 
-/** `MARK` and enough of the digest, see `placeholderFor`. */
-const MIN_PLACEHOLDER = 31;
 const MAX_PLACEHOLDER = 200;
 
 /**

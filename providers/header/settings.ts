@@ -5,9 +5,9 @@
  */
 
 import * as v from "valibot";
-import { MoatError } from "$core/errors.ts";
-import { type Grant, grantCommand } from "$core/grant.ts";
+import type { Grant } from "$core/grant.ts";
 import type { TokenOrigin } from "../tokens/obtain.ts";
+import { damagedGrant } from "../tokens/settings.ts";
 
 const SettingsSchema = v.strictObject({
   tokenSource: v.picklist(["file", "env", "cli", "prompt"]),
@@ -44,9 +44,5 @@ export interface HeaderSettings extends TokenOrigin {
 export function readSettings({ name, settings }: Grant): HeaderSettings {
   const result = v.safeParse(SettingsSchema, settings);
   if (result.success) return result.output;
-  throw new MoatError(
-    "grant-damaged",
-    `Cannot use grant "${name}": its settings have an unknown shape`,
-    { hint: grantCommand(name) },
-  );
+  throw damagedGrant(name, "its settings have an unknown shape");
 }

@@ -12,6 +12,7 @@ import { MoatError } from "$core/errors.ts";
 import { readFileIfAny } from "$core/files.ts";
 import { parseJson } from "$core/json.ts";
 import type { Platform } from "$core/platform.ts";
+import { runProgram } from "../tokens/program.ts";
 import { type NpmrcEntry, parseNpmrc } from "./npmrc.ts";
 
 /** npm starts slowly on a busy machine. */
@@ -160,27 +161,13 @@ export function systemNpm(
   { clock, env }: Pick<Platform, "clock" | "env">,
 ): Npm {
   return {
-    async run(args) {
-      const timeout = new AbortController();
-      const cancel = clock.after(TIMEOUT_MS, () => timeout.abort());
-      try {
-        const { success, stdout } = await new Deno.Command("npm", {
-          args: [...args],
-          clearEnv: true,
-          env: { ...env, npm_config_update_notifier: "false" },
-          stdin: "null",
-          stdout: "piped",
-          // It may repeat lines of its files.
-          stderr: "null",
-          signal: timeout.signal,
-        }).output();
-        return success ? new TextDecoder().decode(stdout) : undefined;
-      } catch {
-        // It is not installed, or cannot be run.
-        return undefined;
-      } finally {
-        cancel();
-      }
-    },
+    run: (args) =>
+      runProgram({
+        command: "npm",
+        args,
+        env: { ...env, npm_config_update_notifier: "false" },
+        timeoutMs: TIMEOUT_MS,
+        clock,
+      }),
   };
 }

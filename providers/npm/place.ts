@@ -5,7 +5,7 @@
  * @see {@link https://docs.npmjs.com/cli/configuring-npm/npmrc#auth-related-configuration | Auth related configuration}
  */
 
-import { formatAuthority, parseAuthority } from "$core/host.ts";
+import { defaultPort, formatAuthority, parseAuthority } from "$core/host.ts";
 import { normalizePath } from "$core/request_path.ts";
 
 /** Where a registry, or a credential, is. */
@@ -60,7 +60,7 @@ function makePlace(
   host: string,
   path: string,
 ): Place | undefined {
-  const authority = parseAuthority(host, scheme === "http" ? 80 : 443);
+  const authority = parseAuthority(host, defaultPort(scheme));
   const normal = normalizePath(path.endsWith("/") ? path : `${path}/`);
   if (!authority || !normal) return undefined;
   return { scheme, host: formatAuthority(authority, 443), path: normal.target };
@@ -85,8 +85,7 @@ export function covers(place: Place, registry: Place): boolean {
  */
 export function registryUrl({ scheme, host, path }: Place): string {
   const authority = parseAuthority(host, 443);
-  const name = authority &&
-    formatAuthority(authority, scheme === "http" ? 80 : 443);
+  const name = authority && formatAuthority(authority, defaultPort(scheme));
   return `${scheme}://${name ?? host}${path}`;
 }
 

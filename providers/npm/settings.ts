@@ -6,11 +6,11 @@
  */
 
 import * as v from "valibot";
-import { MoatError } from "$core/errors.ts";
-import { type Grant, grantCommand } from "$core/grant.ts";
+import type { Grant } from "$core/grant.ts";
 import { parseJson } from "$core/json.ts";
 import { Secret } from "$core/secret.ts";
 import type { TokenOrigin } from "../tokens/obtain.ts";
+import { damagedGrant } from "../tokens/settings.ts";
 import type { Place } from "./place.ts";
 
 const PlaceSchema = v.strictObject({
@@ -97,7 +97,7 @@ export interface NpmSettings {
 export function readSettings({ name, settings }: Grant): NpmSettings {
   const result = v.safeParse(SettingsSchema, settings);
   if (result.success) return result.output;
-  throw damaged(name, "its settings have an unknown shape");
+  throw damagedGrant(name, "its settings have an unknown shape");
 }
 
 /**
@@ -125,18 +125,8 @@ export function unpackCredentials(
 ): ReadonlyMap<string, Secret> {
   const value = credential && parseJson(credential.reveal());
   const result = v.safeParse(SecretSchema, value);
-  if (!result.success) throw damaged(name, "its credentials are missing");
+  if (!result.success) throw damagedGrant(name, "its credentials are missing");
   return new Map(
     Object.entries(result.output).map(([key, text]) => [key, new Secret(text)]),
-  );
-}
-
-function damaged(name: string, fault: string): MoatError {
-  return new MoatError(
-    "grant-damaged",
-    `Cannot use grant "${name}": ${fault}`,
-    {
-      hint: grantCommand(name),
-    },
   );
 }

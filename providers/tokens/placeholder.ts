@@ -10,18 +10,21 @@ import { createHash } from "node:crypto";
 /** In every placeholder; no token has these 15 characters by chance. */
 const MARK = "moatPlaceholder";
 
+/** Characters of the digest that tell placeholders apart: 92 bits. */
+const MIN_DIGEST = 16;
+
+/** The least {@link PlaceholderShape.length}: 31. */
+export const MIN_PLACEHOLDER: number = MARK.length + MIN_DIGEST;
+
 /** What a vendor's tools check of a token. */
 export interface PlaceholderShape {
   /** Such as `ghp_`. Default: none. */
   readonly prefix?: string;
-  /** Letters and digits between prefix and suffix; 31 at least. */
+  /** Letters and digits between prefix and suffix; {@link MIN_PLACEHOLDER} at least. */
   readonly length: number;
   /** Such as `AA`. Default: none. */
   readonly suffix?: string;
 }
-
-/** Characters of the digest that tell placeholders apart: 92 bits. */
-const MIN_DIGEST = 16;
 
 /**
  * Makes the placeholder of a grant.
@@ -37,7 +40,7 @@ export function placeholderFor(
   grantName: string,
   { prefix = "", length, suffix = "" }: PlaceholderShape,
 ): string {
-  if (length < MARK.length + MIN_DIGEST) {
+  if (length < MIN_PLACEHOLDER) {
     throw new RangeError(`A placeholder of ${length} characters is too short`);
   }
   const digest = createHash("sha256").update(`placeholder ${grantName}`)

@@ -36,7 +36,7 @@ export interface TokenSettings extends TokenOrigin {
 export function readSettings({ name, settings }: Grant): TokenSettings {
   const result = v.safeParse(SettingsSchema, settings);
   if (result.success) return result.output;
-  throw damaged(name, "its settings have an unknown shape");
+  throw damagedGrant(name, "its settings have an unknown shape");
 }
 
 /**
@@ -48,15 +48,19 @@ export function readSettings({ name, settings }: Grant): TokenSettings {
  */
 export function revealToken({ name, credential }: Grant): string {
   if (credential) return credential.reveal();
-  throw damaged(name, "it has no token");
+  throw damagedGrant(name, "it has no token");
 }
 
-function damaged(name: string, fault: string): MoatError {
+/**
+ * Makes the error for a grant that moat did not store so.
+ *
+ * @param name The grant's full name.
+ * @param fault Such as `it has no token`.
+ */
+export function damagedGrant(name: string, fault: string): MoatError {
   return new MoatError(
     "grant-damaged",
     `Cannot use grant "${name}": ${fault}`,
-    {
-      hint: grantCommand(name),
-    },
+    { hint: grantCommand(name) },
   );
 }

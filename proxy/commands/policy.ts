@@ -9,9 +9,13 @@ import { columns } from "$core/cli/help.ts";
 import { printable } from "$core/cli/output.ts";
 import { loadConfig } from "$core/config.ts";
 import { usageError } from "$core/errors.ts";
-import type { Grant } from "$core/grant.ts";
-import { parseGrantName } from "$core/grant.ts";
-import { type Authority, formatAuthority, parseAuthority } from "$core/host.ts";
+import { type Grant, parseGrantName } from "$core/grant.ts";
+import {
+  type Authority,
+  defaultPort,
+  formatAuthority,
+  parseAuthority,
+} from "$core/host.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
 import {
   type CompiledPolicy,
@@ -65,10 +69,7 @@ function readRequest(method: string, url: string): Request {
   }
   const match = /^(https?):\/\/([^/?#]*)([^#]*)/.exec(url);
   const scheme = match?.[1] === "http" ? "http" : "https";
-  const authority = parseAuthority(
-    match?.[2] ?? "",
-    scheme === "http" ? 80 : 443,
-  );
+  const authority = parseAuthority(match?.[2] ?? "", defaultPort(scheme));
   if (!match || !authority) {
     throw usageError(
       "Cannot use the URL: wanted http:// or https://, a host without a user, and a path",

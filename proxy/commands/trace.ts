@@ -22,8 +22,9 @@ export async function run(
   const { paths, clock } = context.platform;
   const [binding] = args.operands;
   const print = (line: string) => printLine(context, binding, line);
-  for await (const line of linesOf(olderTrace(paths.trace))) print(line);
-  const reader = new Tail(paths.trace);
+  using older = new Tail(olderTrace(paths.trace));
+  using reader = new Tail(paths.trace);
+  for (const line of await older.read()) print(line);
   for (const line of await reader.read()) print(line);
   if (!args.flags["follow"]) return 0;
   let isStopped = false;
@@ -47,27 +48,24 @@ function printLine(
     return;
   }
   if (output.isJson) return void output.text(line + "\n");
-  const { time, method, host, path, status, failure, ...rest } = record;
+  const { time, binding: of, method, host, path, status, failure } = record;
+  const { totalMs, sent, received, grants, decision, rule } = record;
   const shown = [
-    time,
-    rest["binding"],
-    method,
-    `${host}${path ?? ""}`,
-    status ?? "-",
-    failure,
-    `${rest["totalMs"]}ms`,
-    `sent=${rest["sent"]}`,
-    `received=${rest["received"]}`,
-    grantsOf(rest["grants"]),
-    `${rest["decision"]}: ${rest["rule"]}`,
-  ].filter((part) => part !== undefined);
-  output.text(printable(shown.map(word).join(" ")) + "\n");
+    ...[time, of, method, `${host}${path ?? ""}`, status ?? "-"].map(word),
+    ...failure === undefined ? [] : [word(failure)],
+    `${totalMs}ms`,
+    `sent=${sent}`,
+    `received=${received}`,
+    ...injected(grants),
+    `${decision}=${word(rule)}`,
+  ];
+  output.text(printable(shown.join(" ")) + "\n");
 }
 
-function grantsOf(grants: unknown): string | undefined {
+function injected(grants: unknown): string[] {
   return Array.isArray(grants) && grants.length > 0
-    ? `injected=${grants.join(",")}`
-    : undefined;
+    ? [`injected=${grants.join(",")}`]
+    : [];
 }
 
 /** A line that a crash cut short is left out. */
@@ -79,35 +77,62 @@ function parse(line: string): Record<string, unknown> | undefined {
   }
 }
 
-async function* linesOf(path: string): AsyncGenerator<string> {
-  yield* await new Tail(path).read();
-}
-
-/** The lines of a file, and those that are added to it. */
-class Tail {
+/** The lines of a file, those that are added to it, and those of the file that takes its place. */
+class Tail implements Disposable {
   readonly #path: string;
-  #inode: number | null = null;
+  #file: Deno.FsFile | undefined;
   #offset = 0;
+  #decoder = new TextDecoder();
   #rest = "";
 
   constructor(path: string) {
     this.#path = path;
   }
 
-  /** Those that are new; a file that took the place of the one before is read whole. */
+  /** Those that are new. */
   async read(): Promise<string[]> {
+    const lines = await this.#readOn();
+    const next = await this.#openNext();
+    if (!next) return lines;
+    // The one before is whole: its writer has put it aside.
+    lines.push(...await this.#readOn());
+    this[Symbol.dispose]();
+    this.#file = next;
+    this.#offset = 0;
+    this.#rest = "";
+    this.#decoder = new TextDecoder();
+    return [...lines, ...await this.#readOn()];
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.close();
+    this.#file = undefined;
+  }
+
+  /** The file that is there now, unless it is the one at hand. */
+  async #openNext(): Promise<Deno.FsFile | undefined> {
     const file = await missingOk(Deno.open(this.#path));
-    if (!file) return [];
-    using _file = file;
-    const { ino, size } = await file.stat();
-    if (ino !== this.#inode || size < this.#offset) this.#offset = 0;
-    this.#inode = ino;
-    await file.seek(this.#offset, Deno.SeekMode.Start);
-    const bytes = new Uint8Array(
-      await new Response(file.readable).arrayBuffer(),
-    );
-    this.#offset += bytes.length;
-    const lines = (this.#rest + new TextDecoder().decode(bytes)).split("\n");
+    if (!file || !this.#file) return file;
+    const [{ ino, size }, known] = await Promise.all([
+      file.stat(),
+      this.#file.stat(),
+    ]);
+    if (ino !== known.ino || size < this.#offset) return file;
+    file.close();
+    return undefined;
+  }
+
+  async #readOn(): Promise<string[]> {
+    if (!this.#file) return [];
+    const buffer = new Uint8Array(64 * 1024);
+    for (;;) {
+      const count = await this.#file.read(buffer);
+      if (count === null) break;
+      this.#offset += count;
+      const bytes = buffer.subarray(0, count);
+      this.#rest += this.#decoder.decode(bytes, { stream: true });
+    }
+    const lines = this.#rest.split("\n");
     this.#rest = lines.pop() ?? "";
     return lines;
   }

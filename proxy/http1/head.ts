@@ -16,6 +16,11 @@
  */
 
 import {
+  type DeclaredFraming,
+  declaredFraming,
+  declaresBody,
+} from "./framing.ts";
+import {
   decodeBytes,
   Fields,
   findEnd,
@@ -67,9 +72,6 @@ export const FORWARD_LIMITS: HeadLimits = {
   fields: 200,
   target: 32 * 1024,
 };
-
-/** A Content-Length of more digits might not be a safe integer. */
-const MAX_LENGTH_DIGITS = 15;
 
 const LF = 0x0a;
 const CR = 0x0d;
@@ -151,10 +153,7 @@ export class RequestHead extends Fields {
 }
 
 /** How the body of a request ends (RFC 9112 section 6.3). */
-export type BodyFraming =
-  | { readonly kind: "none" }
-  | { readonly kind: "length"; readonly length: number }
-  | { readonly kind: "chunked" };
+export type BodyFraming = { readonly kind: "none" } | DeclaredFraming;
 
 /**
  * Finds the end of a head that arrives in pieces.
@@ -295,23 +294,15 @@ function onlyHost(hosts: readonly string[]): string {
  * @see {@link https://www.rfc-editor.org/rfc/rfc9112.html#section-6.3 | RFC 9112 section 6.3}
  */
 export function bodyFraming(head: RequestHead): BodyFraming {
-  const lengths = head.values("content-length");
-  const codings = head.members("transfer-encoding");
-  if (codings.length > 0) {
-    // Section 6.1: both at once ought to be handled as an attack.
-    if (lengths.length > 0) {
-      throw badRequest(
-        "wanted Content-Length or Transfer-Encoding, found both",
-      );
-    }
-    if (head.version === "1.0") {
-      throw badRequest("wanted no Transfer-Encoding in HTTP/1.0");
-    }
-    checkCodings(codings);
-    return { kind: "chunked" };
+  return declaredBy(head) ?? { kind: "none" };
+}
+
+function declaredBy(head: RequestHead): DeclaredFraming | undefined {
+  const framing = declaredFraming(head, REQUEST_REFUSALS);
+  if (framing?.kind === "chunked") {
+    checkCodings(head.members("transfer-encoding"));
   }
-  if (lengths.length === 0) return { kind: "none" };
-  return { kind: "length", length: parseLength(lengths) };
+  return framing;
 }
 
 /**
@@ -322,9 +313,7 @@ export function bodyFraming(head: RequestHead): BodyFraming {
  * @throws {HttpError} As {@link bodyFraming}.
  */
 export function hasBody(head: RequestHead): boolean {
-  const framing = bodyFraming(head);
-  return framing.kind === "chunked" ||
-    (framing.kind === "length" && framing.length > 0);
+  return declaresBody(declaredBy(head));
 }
 
 /**
@@ -344,17 +333,6 @@ function checkCodings(codings: readonly string[]): void {
     "not-implemented",
     "Cannot decode the request: wanted no transfer coding but chunked",
   );
-}
-
-function parseLength(lengths: readonly string[]): number {
-  const [length = ""] = lengths;
-  if (
-    lengths.length > 1 || !/^[0-9]+$/.test(length) ||
-    length.length > MAX_LENGTH_DIGITS
-  ) {
-    throw badRequest("wanted one decimal number as Content-Length");
-  }
-  return Number(length);
 }
 
 function badRequest(what: string): HttpError {

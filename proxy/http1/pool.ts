@@ -7,7 +7,7 @@
 
 import type { Connection } from "./connection.ts";
 
-const MAX_CONNECTIONS = 10_000;
+const MAX_CONNECTIONS = 40_000;
 
 /** For the control socket, STS, the audit log and the runtime itself. */
 const MIN_RESERVE = 128;
@@ -26,7 +26,7 @@ export class ConnectionPool {
   /** What connections need beside their own descriptor. */
   #further = 0;
 
-  /** Makes an empty pool for `max` connections. Default: 10,000. */
+  /** Makes an empty pool for `max` connections. Default: 40,000. */
   constructor(max: number = MAX_CONNECTIONS) {
     this.#max = max;
   }
@@ -114,7 +114,7 @@ export function readDescriptorLimit(shell = "/bin/sh"): number {
  * How many connections leave enough descriptors for the rest of the process.
  *
  * @param limit How many descriptors it may have.
- * @returns Three quarters of it, or 128 less if that is fewer; 10,000 at most.
+ * @returns Three quarters of it, or 128 less if that is fewer; 40,000 at most.
  */
 export function connectionsWithin(limit: number): number {
   const reserve = Math.max(limit / 4, MIN_RESERVE);

@@ -62,9 +62,9 @@ const WITHIN: { limit: number; expect: number }[] = [
   { limit: 256, expect: 128 },
   { limit: 1024, expect: 768 },
   { limit: 8192, expect: 6144 },
-  { limit: 20_000, expect: 10_000 },
-  { limit: 1_048_576, expect: 10_000 },
-  { limit: Infinity, expect: 10_000 },
+  { limit: 20_000, expect: 15_000 },
+  { limit: 1_048_576, expect: 40_000 },
+  { limit: Infinity, expect: 40_000 },
 ];
 
 for (const { limit, expect } of WITHIN) {

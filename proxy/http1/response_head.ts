@@ -11,6 +11,11 @@
 
 import { ProxyFailure } from "../intercept/failure.ts";
 import {
+  type DeclaredFraming,
+  declaredFraming,
+  declaresBody,
+} from "./framing.ts";
+import {
   decodeBytes,
   Fields,
   findEnd,
@@ -24,9 +29,6 @@ export const MAX_RESPONSE_HEAD_BYTES = 64 * 1024;
 
 /** The most field lines of an answer's head. */
 export const MAX_RESPONSE_FIELDS = 200;
-
-/** A Content-Length of more digits might not be a safe integer. */
-const MAX_LENGTH_DIGITS = 15;
 
 /** `H` of `HTTP/`. */
 const FIRST_BYTE = 0x48;
@@ -71,8 +73,7 @@ export class ResponseHead extends Fields {
 /** How the body of an answer ends (RFC 9112 section 6.3). */
 export type ResponseFraming =
   | { readonly kind: "none" }
-  | { readonly kind: "length"; readonly length: number }
-  | { readonly kind: "chunked" }
+  | DeclaredFraming
   /** With the connection. */
   | { readonly kind: "eof" };
 
@@ -146,7 +147,10 @@ export function responseFraming(
   head: ResponseHead,
   method: string,
 ): ResponseFraming {
-  const framing = declaredFraming(head);
+  const framing = declaredFraming(head, RESPONSE_REFUSALS);
+  if (framing?.kind === "chunked") {
+    checkCodings(head.members("transfer-encoding"));
+  }
   const { status } = head;
   if (status < 200 || status === 204) {
     if (declaresBody(framing)) {
@@ -155,44 +159,12 @@ export function responseFraming(
     return { kind: "none" };
   }
   if (status === 304 || method === "HEAD") return { kind: "none" };
-  return framing;
+  return framing ?? { kind: "eof" };
 }
 
-/** What the fields say, whatever the status is. */
-function declaredFraming(head: ResponseHead): ResponseFraming {
-  const lengths = head.values("content-length");
-  const codings = head.members("transfer-encoding");
-  if (codings.length === 0) {
-    if (lengths.length === 0) return { kind: "eof" };
-    return { kind: "length", length: parseLength(lengths) };
-  }
-  // Section 6.1: both at once ought to be handled as an error.
-  if (lengths.length > 0) {
-    throw badResponse("wanted Content-Length or Transfer-Encoding, found both");
-  }
-  if (head.version === "1.0") {
-    throw badResponse("wanted no Transfer-Encoding in HTTP/1.0");
-  }
-  if (codings.length > 1 || codings[0] !== "chunked") {
-    throw badResponse("wanted no transfer coding but chunked, once");
-  }
-  return { kind: "chunked" };
-}
-
-function declaresBody(framing: ResponseFraming): boolean {
-  return framing.kind === "chunked" ||
-    (framing.kind === "length" && framing.length > 0);
-}
-
-function parseLength(lengths: readonly string[]): number {
-  const [length = ""] = lengths;
-  if (
-    lengths.length > 1 || !/^[0-9]+$/.test(length) ||
-    length.length > MAX_LENGTH_DIGITS
-  ) {
-    throw badResponse("wanted one decimal number as Content-Length");
-  }
-  return Number(length);
+function checkCodings([coding, more]: readonly string[]): void {
+  if (coding === "chunked" && more === undefined) return;
+  throw badResponse("wanted no transfer coding but chunked, once");
 }
 
 function badResponse(what: string): ProxyFailure {

@@ -18,6 +18,8 @@ export interface Duplex {
   closeWrite(): Promise<void>;
   /** Ends both sides at once. */
   close(): void;
+  /** The same without a goodbye, so that the other side sees that something is missing. Default: {@link close}. */
+  abort?(): void;
 }
 
 const SMALL_BYTES = 4 * 1024;
@@ -128,10 +130,20 @@ export class Wire {
 
   /** Ends both sides at once. May be called again. */
   close(): void {
+    this.#closeBy(() => this.conn.close());
+  }
+
+  /** The same, after which the other side knows that something is missing. */
+  abort(): void {
+    const { conn } = this;
+    this.#closeBy(() => conn.abort ? conn.abort() : conn.close());
+  }
+
+  #closeBy(close: () => void): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      this.conn.close();
+      close();
     } catch {
       // The runtime closed it: its other side had gone.
     }

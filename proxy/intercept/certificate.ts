@@ -13,6 +13,7 @@ import {
   integer,
   octetString,
   oid,
+  pem,
   sequence,
   setOfOne,
   tagged,
@@ -127,6 +128,37 @@ export function keyIds(subject: Bytes, issuer: Bytes): Bytes[] {
     extension(EXTENSION.subjectKeyId, false, octetString(subject)),
     extension(EXTENSION.authorityKeyId, false, authority),
   ];
+}
+
+/** A new key. */
+export interface NewKey {
+  /** Signs. */
+  readonly signer: CryptoKey;
+  /** The same, PEM of PKCS#8. */
+  readonly pem: string;
+  /** SubjectPublicKeyInfo. */
+  readonly publicKey: Bytes;
+  /** Its {@link keyIdOf}. */
+  readonly keyId: Bytes;
+}
+
+/** Makes a key for a root, or for leaves. */
+export async function makeKey(): Promise<NewKey> {
+  const pair = await crypto.subtle.generateKey(KEY_ALGORITHM, true, [
+    "sign",
+    "verify",
+  ]) as CryptoKeyPair;
+  const [spki, pkcs8] = await Promise.all([
+    crypto.subtle.exportKey("spki", pair.publicKey),
+    crypto.subtle.exportKey("pkcs8", pair.privateKey),
+  ]);
+  const publicKey = new Uint8Array(spki);
+  return {
+    signer: pair.privateKey,
+    pem: pem("PRIVATE KEY", new Uint8Array(pkcs8)),
+    publicKey,
+    keyId: await keyIdOf(publicKey),
+  };
 }
 
 /**

@@ -343,9 +343,9 @@ function prohibited(
     403,
     "private-address",
     "destination_ip_prohibited",
-    `"${host}" ${leads} an address that is not public; allow_hosts = ["${
+    `"${host}" ${leads} an address that is not public; --allow-private ${
       formatAuthority(authority)
-    }"] in the policy opens it`,
+    } opens it`,
   );
 }
 

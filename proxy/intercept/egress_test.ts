@@ -242,7 +242,7 @@ Deno.test("addresses() names what opens an address that is not public", async ()
   assert.deepEqual([status, error, message], [
     403,
     "destination_ip_prohibited",
-    '"api.example.com" resolves to an address that is not public; allow_hosts = ["api.example.com:443"] in the policy opens it',
+    '"api.example.com" resolves to an address that is not public; --allow-private api.example.com:443 opens it',
   ]);
 });
 

@@ -7,7 +7,12 @@
  */
 
 import type { Clock } from "$core/clock.ts";
-import { type Authority, formatAuthority, parseAuthority } from "$core/host.ts";
+import {
+  type Authority,
+  canonicalHost,
+  formatAuthority,
+  parseAuthority,
+} from "$core/host.ts";
 import type { Decision } from "$core/policy.ts";
 import type { BindingTable, LiveBinding } from "../bindings.ts";
 import { hasBody, HttpError, type RequestHead } from "../http1/head.ts";
@@ -21,7 +26,7 @@ import { readClientHello } from "./client_hello.ts";
 import type { Egress } from "./egress.ts";
 import { ProxyFailure } from "./failure.ts";
 import { Denied } from "./prepare.ts";
-import { AUTHENTICATE, refusalOf, toFailure } from "./refusal.ts";
+import { AUTHENTICATE, ownAddress, refusalOf, toFailure } from "./refusal.ts";
 import { Session, type SessionContext } from "./session.ts";
 import type { TlsTerminator } from "./terminator.ts";
 import { relay } from "./tunnel.ts";
@@ -43,6 +48,8 @@ export interface ForwardOptions {
   readonly descriptors: Pick<ConnectionPool, "take" | "give">;
   /** Whether an authority names us. */
   readonly isOurs: (authority: Authority) => boolean;
+  /** Told of a request without a token that counts. */
+  readonly onUnknown: () => void;
   /** Told of each request that was decided about. */
   readonly onRecord: (record: TraceRecord) => void;
   /** Told of a client's TLS that did not come about. */
@@ -68,6 +75,9 @@ const INTERCEPTION_DESCRIPTORS = 3;
 /** Beside the client's connection: the upstream's. */
 const RELAY_DESCRIPTORS = 1;
 
+/** How long a tunnel may take to be dialled, and its client to begin TLS. */
+const SILENCE_MS = 60_000;
+
 /** What can be ended. */
 interface Running {
   retire(): void;
@@ -89,12 +99,16 @@ export class ForwardProxy {
   /** Answers, or takes the connection over; see `Service`. */
   async handle(head: RequestHead, peer: Peer): Promise<Reply | Takeover> {
     const client = await this.#identify(head, peer);
-    if (!client) return { answer: AUTHENTICATE };
+    if (!client) {
+      this.#options.onUnknown();
+      return { answer: AUTHENTICATE };
+    }
     try {
       return head.method === "CONNECT"
         ? this.#connect(head, client)
         : this.#takeHttp(head, peer, client);
     } catch (error) {
+      this.#recordRefused(error, head, client);
       if (error instanceof HttpError) throw error;
       return { answer: refusalOf(error), isKnown: true };
     }
@@ -125,9 +139,6 @@ export class ForwardProxy {
 
   /** Requests to http URLs, each with its own token. */
   #takeHttp(head: RequestHead, peer: Peer, client: ProxyClient): Takeover {
-    const [, host = ""] = /^http:\/\/([^/?]*)/i.exec(head.target) ?? [];
-    const named = parseAuthority(host, 80);
-    if (named && this.#options.isOurs(named)) throw ownAddress();
     let known = client;
     const context = this.#sessionContext(async (next) => {
       const token = readProxyToken(next);
@@ -138,8 +149,9 @@ export class ForwardProxy {
       }
       return known;
     });
+    const scope = { scheme: "http", isOurs: this.#options.isOurs } as const;
     return this.#takeover(RELAY_DESCRIPTORS, (wire) => {
-      const session = new Session(context, { scheme: "http" }, wire);
+      const session = new Session(context, scope, wire);
       return { running: session, run: () => session.run(head) };
     });
   }
@@ -154,14 +166,10 @@ export class ForwardProxy {
     if (!authority || hasBody(head)) throw badConnect();
     if (this.#options.isOurs(authority)) throw ownAddress();
     const live = client.lastSeen;
-    const { access, decision } = live.served.outbound.policy.connect(authority);
+    const { outbound } = live.served;
+    const { access, decision } = outbound.policy.connect(authority);
     if (access === "deny") {
-      const denied = new Denied(authority, decision, "CONNECT");
-      this.#recordConnect(live, authority, decision, {
-        status: denied.status,
-        failure: denied.code,
-      });
-      throw denied;
+      throw new Denied(outbound, authority, decision, "CONNECT");
     }
     const call = { client, live, authority, decision };
     const descriptors = access === "tunnel"
@@ -181,17 +189,25 @@ export class ForwardProxy {
     });
   }
 
-  #recordConnect(
-    live: LiveBinding,
-    authority: Authority,
-    decision: Decision,
-    outcome: Pick<TraceRecord, "status" | "failure">,
-  ): void {
+  #recordRefused(error: unknown, head: RequestHead, client: ProxyClient): void {
     const { clock, onRecord } = this.#options;
-    onRecord(connectRecord(live, authority, decision, clock.now(), {
-      ...outcome,
+    const { status, code } = toFailure(error);
+    const authority = parseAuthority(head.target);
+    onRecord({
+      time: clock.now(),
+      binding: client.name,
+      kind: head.method === "CONNECT" ? "tunnel" : "http",
+      method: head.method,
+      host: authority ? formatAuthority(authority, 443) : head.host,
+      status,
+      failure: code,
+      decision: "deny",
+      rule: error instanceof Denied ? error.decision.rule : "protocol",
+      grants: [],
+      sent: 0,
+      received: 0,
       totalMs: 0,
-    }));
+    });
   }
 
   /** Makes what serves the rest of a connection. */
@@ -285,7 +301,12 @@ abstract class Connected implements Running {
     return live.served.outbound.policy.opensPrivate(authority);
   }
 
+  /** What is recorded of it. */
+  protected abstract readonly kind: TraceRecord["kind"];
+
   abstract retire(): void;
+
+  abstract checkTime(now: number): void;
 
   close(): void {
     this.#ending.abort();
@@ -297,14 +318,31 @@ abstract class Connected implements Running {
   protected record(outcome: Partial<TraceRecord>): void {
     const { live, authority, decision } = this.call;
     const { clock, onRecord } = this.options;
-    onRecord(connectRecord(live, authority, decision, this.startedAt, {
-      ...outcome,
+    onRecord({
+      time: this.startedAt,
+      binding: live.binding.name,
+      kind: this.kind,
+      method: "CONNECT",
+      host: formatAuthority(authority, 443),
+      decision: decision.action,
+      rule: decision.rule,
+      grants: [],
+      sent: 0,
+      received: 0,
       totalMs: clock.now() - this.startedAt,
-    }));
+      ...outcome,
+    });
+  }
+
+  /** While the upstream is awaited, a client that goes away takes it along. */
+  protected endWithClient(): void {
+    if (this.wire.available > 0) return;
+    this.wire.watch((isEnd) => isEnd && this.close());
   }
 
   /** Tells the client why its connection is not made. */
   protected async refuse(error: unknown): Promise<void> {
+    if (this.signal.aborted) return this.record({ failure: "client-gone" });
     const failure = toFailure(error);
     if (failure.code === "internal") this.options.onError(error);
     this.record({ status: failure.status, failure: failure.code });
@@ -323,11 +361,15 @@ abstract class Connected implements Running {
 
 /** Bytes that are not read. */
 class Tunnel extends Connected {
+  protected readonly kind = "tunnel";
   #upstream: Wire | undefined;
   #stopWatching = () => {};
+  /** Until the client has said whom it wants to talk to. */
+  #isSilent = true;
 
   async run(): Promise<void> {
     const { authority, live } = this.call;
+    this.endWithClient();
     try {
       const conn = await this.options.egress.connect(
         authority,
@@ -343,6 +385,7 @@ class Tunnel extends Connected {
     try {
       await this.wire.write(ESTABLISHED);
       await this.#checkName();
+      this.#isSilent = false;
       const { sent, received } = await relay(this.wire, upstream);
       this.record({ status: 200, sent, received });
     } catch (error) {
@@ -363,6 +406,10 @@ class Tunnel extends Connected {
 
   retire(): void {
     // It has no requests between which it could end.
+  }
+
+  override checkTime(now: number): void {
+    if (this.#isSilent && now - this.startedAt > SILENCE_MS) this.close();
   }
 
   override close(): void {
@@ -390,7 +437,7 @@ class Tunnel extends Connected {
         return;
       }
       if (hello === "not-tls" || hello.serverName === undefined) return;
-      if (hello.serverName.toLowerCase() === host) return;
+      if (canonicalHost(hello.serverName) === host) return;
       throw new ProxyFailure(
         421,
         "sni-mismatch",
@@ -403,6 +450,7 @@ class Tunnel extends Connected {
 
 /** TLS that is ended here, so that requests can be read. */
 class Interception extends Connected {
+  protected readonly kind = "https";
   readonly #context: SessionContext;
   #session: Session | undefined;
   #isRetired = false;
@@ -421,17 +469,21 @@ class Interception extends Connected {
   async run(): Promise<void> {
     const { options, call, wire, signal } = this;
     const { authority, client, live } = call;
+    this.endWithClient();
+    const upstream = options.upstreams.acquire({
+      binding: live.binding.name,
+      authority,
+      tls: true,
+      opensPrivate: this.opensPrivate,
+    }, signal);
+    // The first request takes it; if none comes, it does not stay.
+    const given = upstream.then((upstream) =>
+      signal.aborted
+        ? upstream.wire.close()
+        : options.upstreams.release(upstream)
+    );
     try {
-      const [upstream] = await Promise.all([
-        options.upstreams.acquire({
-          binding: live.binding.name,
-          authority,
-          tls: true,
-          opensPrivate: this.opensPrivate,
-        }, signal),
-        options.terminator.prepare(authority.host),
-      ]);
-      options.upstreams.release(upstream);
+      await Promise.all([given, options.terminator.prepare(authority.host)]);
     } catch (error) {
       return await this.refuse(error);
     }
@@ -472,31 +524,9 @@ class Interception extends Connected {
     this.#session?.close();
   }
 
-  checkTime(now: number): void {
+  override checkTime(now: number): void {
     this.#session?.checkTime(now);
   }
-}
-
-function connectRecord(
-  live: LiveBinding,
-  authority: Authority,
-  decision: Decision,
-  time: number,
-  outcome: Partial<TraceRecord> & Pick<TraceRecord, "totalMs">,
-): TraceRecord {
-  return {
-    time,
-    binding: live.binding.name,
-    kind: "tunnel",
-    method: "CONNECT",
-    host: formatAuthority(authority, 443),
-    decision: decision.action,
-    rule: decision.rule,
-    grants: [],
-    sent: 0,
-    received: 0,
-    ...outcome,
-  };
 }
 
 /** 503, not 429, which SDKs take as final. */
@@ -515,14 +545,5 @@ function badConnect(): ProxyFailure {
     "bad-target",
     "http_request_error",
     "Cannot connect: wanted host:port as the target of CONNECT, and no body",
-  );
-}
-
-function ownAddress(): ProxyFailure {
-  return new ProxyFailure(
-    400,
-    "own-address",
-    "proxy_loop_detected",
-    "Cannot forward a request to the proxy itself",
   );
 }

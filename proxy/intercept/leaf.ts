@@ -8,17 +8,17 @@
  * @module
  */
 
-import { isIPv4, isIPv6 } from "node:net";
 import type { Clock } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
+import { addressBytes, canonicalHost } from "$core/host.ts";
 import {
   BACKDATE_MS,
   commonName,
   EXTENSION,
   extension,
-  KEY_ALGORITHM,
-  keyIdOf,
   keyIds,
+  makeKey,
+  type NewKey,
   signCertificate,
   wholeSeconds,
 } from "./certificate.ts";
@@ -33,12 +33,6 @@ const CHECK_MS = 1000;
 
 /** RFC 5280 appendix A.1, ub-common-name. */
 const MAX_COMMON_NAME = 64;
-
-/** RFC 1035 section 2.3.4, in text without the final dot. */
-const MAX_DNS_NAME = 253;
-
-/** Labels as they are seen in the wild, with `_`; no wildcard. */
-const DNS_NAME = /^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/;
 
 /** RFC 5280 section 4.2.1.12, id-kp-serverAuth. */
 const SERVER_AUTH = sequence(oid("1.3.6.1.5.5.7.3.1"));
@@ -66,19 +60,11 @@ export interface Leaf {
   readonly expiresAt: number;
 }
 
-/** The key that all leaves have. */
-interface LeafKey {
-  readonly pem: string;
-  /** SubjectPublicKeyInfo. */
-  readonly publicKey: Bytes;
-  readonly keyId: Bytes;
-}
-
 /** Makes leaves, always under the root that is on disk. Keeps none. */
 export class LeafMinter {
   readonly #roots: Pick<RootStore, "loadOrCreate" | "stamp">;
   readonly #clock: Clock;
-  #key: Promise<LeafKey> | undefined;
+  #key: Promise<NewKey> | undefined;
   #root: Root | undefined;
   #checkedAt = 0;
   #checking: Promise<Root> | undefined;
@@ -89,17 +75,13 @@ export class LeafMinter {
     this.#clock = clock;
   }
 
-  /** The root that the last leaf was made under; empty before the first. Leaves of another stamp are to be dropped. */
-  get rootStamp(): string {
-    return this.#root?.stamp ?? "";
-  }
-
   /**
    * Looks whether the root was changed, at most once a second, and makes the
    * leaf key if there is none yet. To be called before a kept leaf is used,
    * and at start, so that the first client does not wait.
    *
-   * @returns The {@link LeafMinter.rootStamp} that counts from now on.
+   * @returns The root's {@link RootStore.stamp}: leaves made under another one
+   * are to be dropped.
    * @throws {MoatError} As {@link RootStore.loadOrCreate}: then no leaf may be used.
    */
   async checkRoot(): Promise<string> {
@@ -168,8 +150,8 @@ export class LeafMinter {
     return root;
   }
 
-  #leafKey(): Promise<LeafKey> {
-    return this.#key ??= makeLeafKey();
+  #leafKey(): Promise<NewKey> {
+    return this.#key ??= makeKey();
   }
 }
 
@@ -190,49 +172,17 @@ export function needsRenewal(
   return now < notBefore || expiresAt - now < life / 3;
 }
 
-async function makeLeafKey(): Promise<LeafKey> {
-  const pair = await crypto.subtle.generateKey(KEY_ALGORITHM, true, [
-    "sign",
-    "verify",
-  ]) as CryptoKeyPair;
-  const [spki, pkcs8] = await Promise.all([
-    crypto.subtle.exportKey("spki", pair.publicKey),
-    crypto.subtle.exportKey("pkcs8", pair.privateKey),
-  ]);
-  const publicKey = new Uint8Array(spki);
-  return {
-    pem: pem("PRIVATE KEY", new Uint8Array(pkcs8)),
-    publicKey,
-    keyId: await keyIdOf(publicKey),
-  };
-}
-
 /** RFC 5280 section 4.2.1.6: dNSName is [2], iPAddress [7]. */
 function generalName(host: string): Bytes {
-  if (isIPv4(host)) {
-    return tagged(7, [Uint8Array.from(host.split("."), Number)], false);
-  }
-  if (isIPv6(host) && !host.includes("%")) {
-    return tagged(7, [ipv6Bytes(host)], false);
-  }
-  if (host.length > MAX_DNS_NAME || !DNS_NAME.test(host)) {
+  if (canonicalHost(host) !== host) {
     throw new MoatError(
       "bad-host",
       `Cannot make a certificate for ${JSON.stringify(host)}: wanted a DNS ` +
         "name in lower case, or an IP address",
     );
   }
-  return tagged(2, [new TextEncoder().encode(host)], false);
-}
-
-function ipv6Bytes(host: string): Bytes {
-  // A URL has no dotted part and at most one gap.
-  const text = new URL(`http://[${host}]`).hostname.slice(1, -1);
-  const [head = [], tail = []] = text.split("::").map((half) =>
-    half === "" ? [] : half.split(":").map((group) => parseInt(group, 16))
-  );
-  const gap = Array<number>(8 - head.length - tail.length).fill(0);
-  return Uint8Array.from(
-    [...head, ...gap, ...tail].flatMap((group) => [group >> 8, group & 0xff]),
-  );
+  const address = addressBytes(host);
+  return address
+    ? tagged(7, [address], false)
+    : tagged(2, [new TextEncoder().encode(host)], false);
 }

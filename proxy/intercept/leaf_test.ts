@@ -94,8 +94,8 @@ const HOSTS: [kind: string, host: string, names: string, subject: string][] = [
     "",
   ],
   [
-    "IPv6 with a dotted part",
-    "::ffff:192.0.2.7",
+    "IPv4 in IPv6",
+    "::ffff:c000:207",
     "IP Address:0:0:0:0:0:FFFF:C000:207",
     "",
   ],
@@ -293,6 +293,7 @@ const REFUSED: [name: string, host: string][] = [
   ["a name of 254 characters", `${"a.".repeat(126)}ab`],
   ["a port", "a.example.test:443"],
   ["brackets", "[::1]"],
+  ["IPv6 with a dotted part", "::ffff:192.0.2.7"],
   ["a zone", "fe80::1%eth0"],
   ["a U-label", "bücher.test"],
   ["a NUL", "a.test\0.example.test"],
@@ -367,18 +368,9 @@ Deno.test("mint() goes on when the root can be used again", async () => {
   await bed.minter.mint("a.test");
 });
 
-Deno.test("rootStamp is empty before the first leaf", async () => {
+Deno.test("checkRoot() gives the stamp of the root", async () => {
   await using bed = await mintingHome();
-  assert.equal(bed.minter.rootStamp, "");
-});
-
-Deno.test("checkRoot() gives the stamp of the root, and remembers it", async () => {
-  await using bed = await mintingHome();
-  const stamp = await bed.minter.checkRoot();
-  assert.deepEqual(
-    [stamp, bed.minter.rootStamp],
-    [await bed.store.stamp(), stamp],
-  );
+  assert.equal(await bed.minter.checkRoot(), await bed.store.stamp());
 });
 
 Deno.test("checkRoot() sees a new root after a second", async () => {

@@ -28,6 +28,9 @@ const HANDSHAKE = 22;
  */
 const DELAYED_ACK_MS = 50;
 
+/** Long enough for what the loopback holds. */
+const CLOSE_SOON_MS = 50;
+
 /** How long a client may take to read what is left when its connection is closed. */
 const CLOSE_MS = 5_000;
 
@@ -104,6 +107,13 @@ export class LoopbackRelay {
     this.#isEnding = true;
     if (this.#hasAllDown) return this.close();
     this.#cancelClose = this.#clock.after(CLOSE_MS, () => this.close());
+  }
+
+  /** Ends both directions a moment later, in which what was written goes on. */
+  closeSoon(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#cancelClose = this.#clock.after(CLOSE_SOON_MS, () => this.close());
   }
 
   /** Ends both directions at once. May be called again. */

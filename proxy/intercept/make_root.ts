@@ -10,9 +10,8 @@ import {
   commonName,
   EXTENSION,
   extension,
-  KEY_ALGORITHM,
-  keyIdOf,
   keyIds,
+  makeKey,
   signCertificate,
   wholeSeconds,
 } from "./certificate.ts";
@@ -36,14 +35,7 @@ export interface RootPair {
  * @returns Both, not written anywhere.
  */
 export async function makeRoot(now: number): Promise<RootPair> {
-  const pair = await crypto.subtle.generateKey(KEY_ALGORITHM, true, [
-    "sign",
-    "verify",
-  ]) as CryptoKeyPair;
-  const { privateKey } = pair;
-  const spki = await crypto.subtle.exportKey("spki", pair.publicKey);
-  const publicKey = new Uint8Array(spki);
-  const keyId = await keyIdOf(publicKey);
+  const { signer, pem: key, publicKey, keyId } = await makeKey();
   const name = commonName(rootName(keyId));
   const notBefore = wholeSeconds(now - BACKDATE_MS);
   const certificate = await signCertificate({
@@ -53,12 +45,8 @@ export async function makeRoot(now: number): Promise<RootPair> {
     expiresAt: notBefore + LIFETIME_MS,
     publicKey,
     extensions: rootExtensions(keyId),
-  }, privateKey);
-  const pkcs8 = await crypto.subtle.exportKey("pkcs8", privateKey);
-  return {
-    key: pem("PRIVATE KEY", new Uint8Array(pkcs8)),
-    certificate: pem("CERTIFICATE", certificate),
-  };
+  }, signer);
+  return { key, certificate: pem("CERTIFICATE", certificate) };
 }
 
 /** It signs leaves and lists of revoked ones; it certifies no further CA. */

@@ -97,6 +97,7 @@ export function createIntercept(options: InterceptOptions): Intercept {
       give: (count) => listeners().pool.give(count),
     },
     isOurs: (authority) => isOurs(authority, own, listeners().addresses),
+    onUnknown: () => observer.unknown(),
     onRecord: (record) => observer.record(record),
     onTlsFailure: (...failed) => observer.tlsFailed(...failed),
     onError: (error) =>

@@ -48,6 +48,10 @@ export class Observer {
   record(record: TraceRecord): void {
     const { trace, platform: { metrics } } = this.#options;
     trace.record(record);
+    if (record.failure === TOO_MANY && !this.#warned.has(TOO_MANY)) {
+      this.#warned.add(TOO_MANY);
+      this.#options.platform.log.warn(TOO_MANY, { hint: "raise ulimit -n" });
+    }
     const { kind, decision, status, binding, host } = record;
     const result = status === undefined
       ? "none"
@@ -66,13 +70,18 @@ export class Observer {
     }
   }
 
+  /** Tells of a request without a token that counts. */
+  unknown(): void {
+    this.#options.platform.metrics.count("proxy_unauthenticated_total");
+  }
+
   /** Tells of TLS with a client that did not come about. */
   tlsFailed(binding: string, host: string, { code }: ProxyFailure): void {
     const { platform: { log, metrics }, notify } = this.#options;
     metrics.count("proxy_tls_failures_total", { cause: code });
     log.warn("client-tls-failed", { binding, host, code });
     const key = `${binding} ${host} ${code}`;
-    if (!code.startsWith("client-") || this.#warned.has(key)) return;
+    if (!TOLD.includes(code) || this.#warned.has(key)) return;
     if (this.#warned.size >= MAX_KINDS) this.#warned.clear();
     this.#warned.add(key);
     notify(binding, distrusted(host, code));
@@ -92,13 +101,20 @@ export class Observer {
       known.count++;
       return;
     }
-    if (this.#repeats.size >= MAX_KINDS) this.#tellRepeats();
+    if (this.#repeats.size >= MAX_KINDS) return this.#countFurther(event);
     this.#repeats.set(key, { event, fields, count: 0 });
     this.#options.platform.audit.recordSoon(event, fields);
     this.#cancelTimer ??= this.#options.platform.clock.after(REPEAT_MS, () => {
       this.#cancelTimer = undefined;
       this.#tellRepeats();
     });
+  }
+
+  /** Host names that a client makes up must not fill the audit log. */
+  #countFurther(event: string): void {
+    const known = this.#repeats.get(event);
+    if (known) known.count++;
+    else this.#repeats.set(event, { event, fields: {}, count: 1 });
   }
 
   #tellRepeats(): void {
@@ -109,6 +125,11 @@ export class Observer {
     this.#repeats.clear();
   }
 }
+
+const TOO_MANY = "too-many-connections";
+
+/** What the person who started the client can do something about. */
+const TOLD = ["client-rejected-certificate", "client-needs-h2"];
 
 /** The variables that tell programs which certificates to trust. */
 function distrusted(host: string, code: string): MoatError {

@@ -6,7 +6,8 @@
  */
 
 import { Buffer } from "node:buffer";
-import { type Authority, isAddress } from "$core/host.ts";
+import type { Authority } from "$core/host.ts";
+import { matchesHost } from "$core/host_pattern.ts";
 import {
   type CompiledPolicy,
   compilePolicy,
@@ -105,13 +106,26 @@ const MAX_PLANS = 256;
 export class Outbound {
   /** Decides. */
   readonly policy: CompiledPolicy;
+  /** Whether the binding has less than all of its grants. */
+  readonly lacksGrant: boolean;
   readonly #declared: readonly Declared[];
   readonly #patterns = new Map<string, HostPattern>();
   readonly #plans = new Map<string, HostPlan>();
 
-  /** Makes it of a policy and what the grants declare, in their order. */
-  constructor(policy: Policy, declared: readonly Declared[]) {
+  /**
+   * Makes it of a policy and what the grants declare, in their order.
+   *
+   * @param policy The binding's.
+   * @param declared What its grants declare.
+   * @param lacksGrant Whether one of them is missing. Default: false.
+   */
+  constructor(
+    policy: Policy,
+    declared: readonly Declared[],
+    lacksGrant = false,
+  ) {
     this.#declared = declared;
+    this.lacksGrant = lacksGrant;
     this.policy = compilePolicy(policy, hostsOf(declared));
     for (const { host } of hostsOf(declared)) {
       // What is malformed was refused a line above.
@@ -165,12 +179,6 @@ export class Outbound {
     };
   }
 
-  /** Whether anything may be put on requests there. */
-  treats(authority: Authority): boolean {
-    const { candidates, substitutions } = this.#plan(authority);
-    return candidates.length + substitutions.length > 0;
-  }
-
   #plan(authority: Authority): HostPlan {
     const key = `${authority.host} ${authority.port}`;
     let plan = this.#plans.get(key);
@@ -214,14 +222,9 @@ export class Outbound {
 }
 
 /** Without a port it is for https alone. */
-function isFor(
-  { kind, host, port = 443 }: HostPattern,
-  authority: Authority,
-): boolean {
-  if (port !== authority.port) return false;
-  if (kind === "exact") return host === authority.host;
-  return kind === "suffix" && authority.host.endsWith(host) &&
-    !isAddress(authority.host);
+function isFor(pattern: HostPattern, authority: Authority): boolean {
+  return pattern.kind !== "any" &&
+    matchesHost({ port: 443, ...pattern }, authority);
 }
 
 function length(path: string | undefined): number {

@@ -5,12 +5,7 @@
  * @module
  */
 
-import {
-  type Authority,
-  canonicalHost,
-  formatAuthority,
-  parseAuthority,
-} from "$core/host.ts";
+import { type Authority, formatAuthority, parseAuthority } from "$core/host.ts";
 import { type Decision, normalizePath } from "$core/policy.ts";
 import type { LiveBinding } from "../bindings.ts";
 import { encodeHead, forwardedFields, isUpgrade } from "../http1/fields.ts";
@@ -21,14 +16,19 @@ import {
   type RequestHead,
 } from "../http1/head.ts";
 import { ProxyFailure } from "./failure.ts";
-import { deniedByPolicy } from "./refusal.ts";
+import type { Outbound } from "./outbound.ts";
+import { deniedByPolicy, ownAddress } from "./refusal.ts";
 
 /** Where the requests of a connection go. */
 export type Scope =
   /** To the host of its CONNECT, over TLS. */
   | { readonly scheme: "https"; readonly authority: Authority }
   /** To the host that each of them names, without. */
-  | { readonly scheme: "http" };
+  | {
+    readonly scheme: "http";
+    /** Whether an authority names us. */
+    readonly isOurs: (authority: Authority) => boolean;
+  };
 
 /** A request that may be forwarded. */
 export interface Prepared {
@@ -73,16 +73,18 @@ export class Denied extends ProxyFailure {
 
   /** Makes a refusal; without a path, of a connection. */
   constructor(
+    { lacksGrant }: Pick<Outbound, "lacksGrant">,
     authority: Authority,
     decision: Decision,
     method: string,
     path?: string,
   ) {
-    const name = formatAuthority(authority, 443);
-    const { status, code, error, message } = deniedByPolicy(
-      name,
-      path === undefined ? undefined : method,
-    );
+    const { status, code, error, message } = deniedByPolicy({
+      host: formatAuthority(authority, 443),
+      ...(path !== undefined && { method }),
+      decision,
+      lacksGrant,
+    });
     super(status, code, error, message);
     this.authority = authority;
     this.decision = decision;
@@ -112,9 +114,7 @@ export function prepare(
   const { method } = head;
   refuseMethod(method);
   const { authority, target: asked } = locate(head, scope);
-  const requested = asked === "*"
-    ? { target: "*", readings: ["*"] }
-    : normalizePath(asked);
+  const requested = normalizePath(asked);
   if (!requested) throw badPath();
   const framing = bodyFraming(head);
   const { outbound } = live.served;
@@ -126,7 +126,7 @@ export function prepare(
     scope.scheme,
   );
   if (decision.action === "deny") {
-    throw new Denied(authority, decision, method, path);
+    throw new Denied(outbound, authority, decision, method, path);
   }
   const isSecret = scope.scheme === "https" ||
     outbound.policy.allowsPlainHttp(authority);
@@ -193,6 +193,7 @@ function locate(head: RequestHead, scope: Scope): Place {
     if (absolute?.scheme !== "http") throw notHttp();
     const authority = parseAuthority(absolute.authority, 80);
     if (!authority) throw badAuthority();
+    if (scope.isOurs(authority)) throw ownAddress();
     checkHost(head, authority, 80);
     return { authority, target: originOf(absolute.target, head.method) };
   }
@@ -229,13 +230,8 @@ function checkHost(
 ): void {
   // The common spelling, at once.
   if (host === authority.host && authority.port === defaultPort) return;
-  const named = parseAuthority(host, defaultPort) ?? bare(host, defaultPort);
+  const named = parseAuthority(host, defaultPort);
   if (!named || !isSame(named, authority)) throw misdirected();
-}
-
-function bare(host: string, port: number): Authority | undefined {
-  const canonical = canonicalHost(host);
-  return canonical === undefined ? undefined : { host: canonical, port };
 }
 
 function isSame(a: Authority, b: Authority): boolean {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Decision } from "$core/policy.ts";
 import { type Answer, errorAnswer } from "$core/provider.ts";
 import { HttpError } from "../http1/head.ts";
 import { ProxyFailure } from "./failure.ts";
@@ -14,6 +15,14 @@ export const AUTHENTICATE: Answer = errorAnswer(
   "proxy-authentication-required",
   "Wanted the token of a binding as the password of Basic, or as Bearer, in Proxy-Authorization",
   [["Proxy-Authenticate", 'Basic realm="moat"']],
+);
+
+/** A client that has no token, or none that counts any more. */
+export const UNKNOWN = new ProxyFailure(
+  AUTHENTICATE.status,
+  "proxy-authentication-required",
+  "http_request_denied",
+  "Wanted the token of a binding",
 );
 
 /** A client whose binding ended while its connection was open. */
@@ -32,6 +41,7 @@ export const ENDED = new ProxyFailure(
  */
 export function refusalOf(error: unknown): Answer {
   const failure = toFailure(error);
+  if (failure === UNKNOWN) return AUTHENTICATE;
   return errorAnswer(failure.status, failure.code, failure.message, [
     ["Proxy-Status", `moat; error=${failure.error}`],
   ]);
@@ -61,15 +71,50 @@ export function toFailure(error: unknown): ProxyFailure {
   );
 }
 
-/** A refusal by policy, which says what is missing, not what there is. */
-export function deniedByPolicy(host: string, method?: string): ProxyFailure {
+/** A target that is this proxy. */
+export function ownAddress(): ProxyFailure {
+  return new ProxyFailure(
+    400,
+    "own-address",
+    "proxy_loop_detected",
+    "Cannot forward a request to the proxy itself",
+  );
+}
+
+/** A refusal, as {@link deniedByPolicy} tells it. */
+export interface Denial {
+  /** Where the request would have gone. */
+  readonly host: string;
+  /** Its method; absent for a connection. */
+  readonly method?: string;
+  /** What said no. */
+  readonly decision: Decision;
+  /** Whether a grant of the client was revoked, or fits it no more. */
+  readonly lacksGrant: boolean;
+}
+
+/**
+ * Makes a refusal by policy, which says what is missing, not what there is. A
+ * rule that someone wrote is no gap: there is nothing to allow.
+ */
+export function deniedByPolicy(
+  { host, method, decision, lacksGrant }: Denial,
+): ProxyFailure {
   const what = method === undefined
-    ? `Connections to ${host}`
-    : `${method} to ${host} at this path`;
+    ? `Connections to ${host} are`
+    : `${method} to ${host} at this path is`;
+  const [code, why] = decision.rule !== "default"
+    ? ["policy-denied", ""]
+    : lacksGrant
+    ? ["grant-gone", "; a grant of it was revoked, or fits it no more"]
+    : [
+      "policy-denied",
+      `; whoever started it can allow that host, as with --allow ${host}`,
+    ];
   return new ProxyFailure(
     403,
-    "policy-denied",
+    code,
     "http_request_denied",
-    `${what} are not allowed for this client; whoever started it can allow them, as with --allow ${host}`,
+    `${what} not allowed for this client${why}`,
   );
 }

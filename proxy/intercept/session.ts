@@ -38,6 +38,7 @@ import {
 } from "../http1/response_head.ts";
 import type { Wire } from "../http1/wire.ts";
 import { encodeAnswer } from "../http1/writer.ts";
+import type { LiveBinding } from "../bindings.ts";
 import type { TraceRecord } from "../trace_record.ts";
 import type { ProxyClient } from "./client.ts";
 import { ProxyFailure } from "./failure.ts";
@@ -48,7 +49,7 @@ import {
   type Prepared,
   type Scope,
 } from "./prepare.ts";
-import { ENDED, refusalOf, toFailure } from "./refusal.ts";
+import { ENDED, refusalOf, toFailure, UNKNOWN } from "./refusal.ts";
 import { relay } from "./tunnel.ts";
 import type { Upstream, UpstreamPool } from "./upstream.ts";
 
@@ -90,7 +91,9 @@ export class Session {
   readonly #context: SessionContext;
   readonly #scope: Scope;
   readonly #wire: Wire;
-  #client: ProxyClient | undefined;
+  readonly #client: ProxyClient | undefined;
+  /** The one whose request is at hand. */
+  #current: ProxyClient | undefined;
   #phase: keyof typeof LIMITS_MS = "idle";
   #since: number;
   #isRetired = false;
@@ -159,6 +162,12 @@ export class Session {
     this.#wire.close();
   }
 
+  /** Ends both sides at once; the client sees that its answer is not whole. */
+  #abort(): void {
+    this.#wire.abort();
+    this.close();
+  }
+
   /** Ends what has been in its phase too long. */
   checkTime(now: number): void {
     if (now - this.#since < LIMITS_MS[this.#phase]) return;
@@ -209,11 +218,16 @@ export class Session {
     const wire = this.#wire;
     this.#enter("idle");
     let scanned = 0;
+    let mayBeEmpty = true;
     try {
       for (;;) {
         if (wire.available > 0) {
           if (this.#phase === "idle") this.#enter("head");
-          if (scanned === 0) this.#skipEmptyLine();
+          if (mayBeEmpty && wire.available > 1) {
+            this.#skipEmptyLine();
+            mayBeEmpty = false;
+            scanned = 0;
+          }
           const end = findHeadEnd(
             wire.buffer,
             wire.start,
@@ -260,13 +274,16 @@ export class Session {
     let client = this.#client;
     try {
       client ??= await this.#context.identify(head);
-      const live = await client?.current();
+      if (!client) throw UNKNOWN;
+      this.#current = client;
+      const live = await client.current();
       if (!live) throw ENDED;
       prepared = prepare(head, this.#scope, live);
     } catch (error) {
-      if (!(error instanceof Denied)) return await this.#refuse(error, head);
-      this.#recordDenied(error, client?.name ?? "", startedAt);
-      return await this.#deny(error, head);
+      this.#recordRefused(error, head, client, startedAt);
+      return error instanceof Denied
+        ? await this.#deny(error, head)
+        : await this.#refuse(error, head);
     }
     if (raw) this.#last = { raw, prepared };
     return await this.#forward(prepared);
@@ -312,19 +329,33 @@ export class Session {
     }
   }
 
-  #recordDenied(error: Denied, binding: string, startedAt: number): void {
-    const { authority, decision, method, path, code, status } = error;
+  #recordRefused(
+    error: unknown,
+    head: RequestHead,
+    client: ProxyClient | undefined,
+    startedAt: number,
+  ): void {
+    // Nobody has shown a token that counts.
+    if (!client) return;
+    const scope = this.#scope;
+    const { status, code } = toFailure(error);
+    const denied = error instanceof Denied ? error : undefined;
+    const authority = denied?.authority ??
+      (scope.scheme === "https" ? scope.authority : undefined);
+    const path = denied?.path;
     this.#context.onRecord({
       time: startedAt,
-      binding,
-      kind: this.#scope.scheme,
-      method,
-      host: formatAuthority(authority, defaultPort(this.#scope.scheme)),
+      binding: client.name,
+      kind: scope.scheme,
+      method: head.method,
+      host: authority
+        ? formatAuthority(authority, defaultPort(scope.scheme))
+        : head.host,
       ...(path !== undefined && { path }),
       status,
       failure: code,
       decision: "deny",
-      rule: decision.rule,
+      rule: denied?.decision.rule ?? "protocol",
       grants: [],
       sent: 0,
       received: 0,
@@ -344,7 +375,11 @@ export class Session {
       this.#upstream = undefined;
       this.#context.onRecord(exchange.record(this.#context.clock.now()));
     }
-    return goesOn;
+    if (goesOn || this.#wire.isClosed) return goesOn;
+    this.#enter("linger");
+    await exchange.sending;
+    await this.#linger();
+    return false;
   }
 
   /** Tells the client of an error, unless it has a part of the answer already, or has gone. */
@@ -355,12 +390,10 @@ export class Session {
       : this.#failureOf(exchange.bodyError ?? error);
     exchange.failure = failure;
     this.#upstream?.wire.close();
-    if (isGone || exchange.answered) return this.close();
+    if (isGone || exchange.answered) return this.#abort();
     exchange.status = failure.status;
     this.#enter("linger");
     await this.#tell(failure, true, exchange.prepared.method);
-    await exchange.sending;
-    await this.#linger();
   }
 
   /** What the client is told of an error of its upstream. */
@@ -385,11 +418,7 @@ export class Session {
       response.framing.kind === "eof" || !exchange.isSent;
     await this.#answer(exchange, response, closes);
     this.#putBack(response, exchange.isSent);
-    if (!closes) return true;
-    this.#enter("linger");
-    await exchange.sending;
-    await this.#linger();
-    return false;
+    return !closes;
   }
 
   /** Sends the request and reads the head of its answer; once more if that is safe. */
@@ -537,7 +566,8 @@ export class Session {
         scanned = wire.available;
       }
       if (!await wire.fill()) {
-        throw exchange.bodyError ?? broken();
+        // Before anything of an answer the request may be sent again.
+        throw exchange.bodyError ?? new Error("the upstream broke off");
       }
     }
   }
@@ -597,8 +627,9 @@ export class Session {
       exchange.answered = true;
       return await this.#wire.write(start);
     }
-    exchange.answered = true;
-    const out = new HeadFirst(this.#wire, start);
+    const out = new HeadFirst(this.#wire, start, () => {
+      exchange.answered = true;
+    });
     const fill = async () => {
       await out.flush();
       const hasMore = await wire.fill();
@@ -666,9 +697,31 @@ export class Session {
     exchange.answered = true;
     await this.#wire.write(bytes);
     this.#enter("relay");
+    const stop = this.#endWithBinding(exchange.prepared);
     const { sent, received } = await relay(this.#wire, upstream.wire);
+    stop();
     exchange.sent = sent;
     exchange.received = received;
+  }
+
+  /** What is relayed has no further request at which a revoked binding would show. */
+  #endWithBinding({ live, authority }: Prepared): () => void {
+    let isOver = false;
+    let stop = () => {};
+    const watch = (now: LiveBinding) => {
+      stop = now.onEnd(async () => {
+        const next = await this.#current?.current();
+        if (isOver) return;
+        const access = next?.served.outbound.policy.connect(authority).access;
+        if (!next || access === "deny") this.close();
+        else watch(next);
+      });
+    };
+    watch(live);
+    return () => {
+      isOver = true;
+      stop();
+    };
   }
 }
 
@@ -738,25 +791,30 @@ class Exchange {
 /** Writes a head together with the first bytes that follow it. */
 class HeadFirst {
   readonly #wire: Wire;
+  readonly #onStart: () => void;
   #head: Uint8Array | undefined;
 
-  constructor(wire: Wire, head: Uint8Array) {
+  constructor(wire: Wire, head: Uint8Array, onStart: () => void) {
     this.#wire = wire;
     this.#head = head;
+    this.#onStart = onStart;
   }
 
   write(bytes: Uint8Array): Promise<void> {
     const head = this.#head;
     if (head === undefined) return this.#wire.write(bytes);
     this.#head = undefined;
+    this.#onStart();
     return this.#wire.write(concat(head, bytes));
   }
 
   /** Writes the head by itself if nothing has followed it. */
   async flush(): Promise<void> {
     const head = this.#head;
+    if (head === undefined) return;
     this.#head = undefined;
-    if (head !== undefined) await this.#wire.write(head);
+    this.#onStart();
+    await this.#wire.write(head);
   }
 }
 

@@ -60,6 +60,14 @@ export class TerminatedConn implements Duplex {
     this.closeWrite().catch(() => this.#relay.close());
   }
 
+  /** Ends both sides without close_notify (RFC 8446 section 6.1): an answer is not whole. */
+  abort(): void {
+    this.#relay.closeSoon();
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    if (this.#isDone) this.#tls.close();
+  }
+
   /** Closes after a failed handshake; an alert of ours still gets to the client. */
   async abandon(): Promise<void> {
     this.#relay.end();

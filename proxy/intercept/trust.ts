@@ -27,8 +27,8 @@ const JAVA_FILE = "ca.jks";
 /** Java's own default: it protects nothing, the content is public. */
 const JAVA_PASSWORD = "changeit";
 
-/** Where systems keep their roots, in the order of Go's crypto/x509. */
-const SYSTEM_FILES: readonly string[] = [
+/** Where systems keep their roots in one file, in the order of Go's crypto/x509. */
+export const SYSTEM_FILES: readonly string[] = [
   "/etc/ssl/certs/ca-certificates.crt",
   "/etc/pki/tls/certs/ca-bundle.crt",
   "/etc/ssl/ca-bundle.pem",
@@ -36,6 +36,10 @@ const SYSTEM_FILES: readonly string[] = [
   "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
   "/etc/ssl/cert.pem",
 ];
+
+/** A certificate in PEM; whatever else is in the file is passed over. */
+export const CERTIFICATE =
+  /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /** Variables that replace what a program trusts. */
 const BUNDLE_VARIABLES: readonly string[] = [
@@ -101,10 +105,7 @@ export async function systemRoots(
 
 /** Each one that `node:crypto` can read, once; comments and keys are not copied. */
 function certificatesIn(text: string): string[] {
-  const blocks = text.match(
-    /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g,
-  ) ?? [];
-  const found = blocks.flatMap((block) => {
+  const found = (text.match(CERTIFICATE) ?? []).flatMap((block) => {
     try {
       return [pem("CERTIFICATE", new X509Certificate(block).raw)];
     } catch {

@@ -41,10 +41,6 @@ export interface Upstream {
   readonly wire: Wire;
   /** Whether it has served a request before: the upstream may be about to close it. */
   readonly isReused: boolean;
-  /** How long it took to resolve and connect, in ms. */
-  readonly connectMs: number;
-  /** How long the TLS handshake took, in ms; 0 without one. */
-  readonly tlsMs: number;
 }
 
 /** What {@link UpstreamPool} is made of. */
@@ -114,25 +110,20 @@ export class UpstreamPool {
    * @throws {ProxyFailure} As `Egress.connect` and {@link secureUpstream}.
    */
   async open(target: UpstreamTarget, signal?: AbortSignal): Promise<Upstream> {
-    const { egress, clock } = this.#options;
     const { authority, opensPrivate } = target;
     const lane = this.#lane(target.binding);
-    const startedAt = clock.now();
-    const conn = await egress.connect(authority, opensPrivate, signal);
-    const connectedAt = clock.now();
+    const conn = await this.#options.egress.connect(
+      authority,
+      opensPrivate,
+      signal,
+    );
     const wire = new Wire(
       target.tls
         ? await secureUpstream(conn, authority, this.#options, signal)
         : conn,
     );
     this.#laneOf.set(wire, lane);
-    return {
-      target,
-      wire,
-      isReused: false,
-      connectMs: connectedAt - startedAt,
-      tlsMs: clock.now() - connectedAt,
-    };
+    return { target, wire, isReused: false };
   }
 
   /**

@@ -10,14 +10,7 @@ import { join } from "node:path";
 import { rootCertificates } from "node:tls";
 import type { Clock } from "$core/clock.ts";
 import type { Log } from "$core/log.ts";
-
-/** Where systems keep their roots in one file; as Go's crypto/x509 looks for them. */
-const SYSTEM_BUNDLES = [
-  "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine, Arch
-  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
-  "/etc/ssl/ca-bundle.pem", // SUSE
-  "/etc/ssl/cert.pem", // Alpine, BSD, macOS
-];
+import { CERTIFICATE, SYSTEM_FILES } from "./trust.ts";
 
 /** A look at the files costs less than a handshake; a client that retries sees the change. */
 const CHECK_EVERY_MS = 1_000;
@@ -28,9 +21,6 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** What OpenSSL reads in a directory of certificates. */
 const HASHED_NAME = /^[0-9a-f]{8}\.\d+$/;
 
-const CERTIFICATE =
-  /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
 /** What {@link UpstreamRoots} reads, and whom it tells. */
 export interface UpstreamRootsOptions {
   /**
@@ -38,8 +28,6 @@ export interface UpstreamRootsOptions {
    * (several by `:`) and `DENO_CERT` are added.
    */
   readonly env: Readonly<Record<string, string>>;
-  /** Further files in PEM. Default: none. */
-  readonly files?: readonly string[];
   /** How often files are looked at. */
   readonly clock: Clock;
   /** Told of files that cannot be used. */
@@ -98,11 +86,11 @@ export class UpstreamRoots {
 
   /** Files and directories. */
   #sources(): string[] {
-    const { env, files = [], systemBundles = SYSTEM_BUNDLES } = this.#options;
+    const { env, systemBundles = SYSTEM_FILES } = this.#options;
     const bundle = env["SSL_CERT_FILE"] ||
       systemBundles.find((path) => stateOf(path) !== ABSENT);
-    const named = [bundle, ...env["SSL_CERT_DIR"]?.split(":") ?? []];
-    return [...named, env["DENO_CERT"], ...files]
+    const directories = env["SSL_CERT_DIR"]?.split(":") ?? [];
+    return [bundle, ...directories, env["DENO_CERT"]]
       .flatMap((path) => path ? [path] : []);
   }
 

@@ -92,20 +92,14 @@ testUnless(
 
 testUnless(
   noOpenssl,
-  "certificates are those of DENO_CERT and of further files, too, each once",
+  "certificates are those of DENO_CERT, too, each once",
   async () => {
-    const pems = [
-      await rootPem("corporate"),
-      await rootPem("other"),
-      await rootPem("third"),
-    ];
-    await withRoots(({ make }) => {
+    const pems = [await rootPem("corporate"), await rootPem("other")];
+    await withRoots(async ({ make, directory }) => {
+      const path = join(directory, "both.pem");
+      await Deno.writeTextFile(path, pems.join(""));
       const roots = make({
-        env: {
-          SSL_CERT_FILE: pkiPath("corporate.crt"),
-          DENO_CERT: pkiPath("other.crt"),
-        },
-        files: [pkiPath("third.crt"), pkiPath("corporate.crt")],
+        env: { SSL_CERT_FILE: pkiPath("corporate.crt"), DENO_CERT: path },
       });
       assert.deepEqual(bodies(roots.certificates), bodies(pems));
     });

@@ -236,25 +236,15 @@ export function residentBytes(pid: number): number {
 }
 
 /**
- * Waits until a process has no more descriptors open than before.
+ * Waits until a bed's proxy holds open nothing but what it keeps anyway.
  *
- * @param pid The process.
- * @param count How many there were.
+ * @param bed The bed.
  * @param timeoutMs Default: 10 s.
  */
 export async function descriptorsBack(
-  pid: number,
-  count: number,
+  { proxy: { pid }, idleDescriptors: count }: FaultBed,
   timeoutMs?: number,
 ): Promise<void> {
-  const list = () =>
-    [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => {
-      try {
-        return Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
-      } catch {
-        return "closed";
-      }
-    });
   try {
     await eventually(
       `at most ${count} descriptors`,
@@ -262,9 +252,7 @@ export async function descriptorsBack(
       timeoutMs,
     );
   } catch (cause) {
-    throw new Error(`descriptors are left: ${list().toSorted().join(" ")}`, {
-      cause,
-    });
+    throw new Error(`${descriptorsOf(pid)} descriptors are left`, { cause });
   }
 }
 
@@ -272,6 +260,8 @@ export async function descriptorsBack(
 export interface FaultBed extends InterceptBed {
   /** Speaks TLS, with a right certificate. */
   readonly upstream: ScriptedUpstream;
+  /** How many descriptors the proxy has while it serves nobody: those of its start, and a TLS listener for `localhost`. */
+  readonly idleDescriptors: number;
   /** Asks the upstream for `/` on a new connection, and gives the status line. */
   works(): Promise<string>;
 }
@@ -303,6 +293,7 @@ export async function openFaultBed(
   return {
     ...bed,
     upstream,
+    idleDescriptors: descriptorsOf(bed.proxy.pid) + 1,
     async works() {
       upstream.script(async (conn) => {
         await upstream.receive(conn);

@@ -63,11 +63,15 @@ const OTHERS = 4;
 
 /** A proxy that lives as long as its test file. */
 export class SharedBed implements Addresses {
+  /** The proxy with its first binding, `client`. */
   readonly bed: InterceptBed;
+  /** Issues certificates that the proxy trusts. */
   readonly ca: UpstreamCa;
   /** Names all addresses and localhost. */
   readonly leaf: { readonly cert: string; readonly key: string };
+  /** The grant is for them. */
   readonly granted: readonly string[];
+  /** It is not. */
   readonly others: readonly string[];
   #next = 0;
 
@@ -91,13 +95,9 @@ export class SharedBed implements Addresses {
    */
   static async open(options: SharedBedOptions): Promise<SharedBed> {
     const workspace = options.workspace ?? await Workspace.open();
-    let pid: number | undefined;
+    const running: { pid?: number } = {};
     addEventListener("unload", () => {
-      try {
-        if (pid !== undefined) Deno.kill(pid, "SIGKILL");
-      } catch {
-        // It has died, and a test has seen it.
-      }
+      if (running.pid) Deno.kill(running.pid, "SIGKILL");
       Deno.removeSync(workspace.directory, { recursive: true });
     });
     const authorities = freeAuthorities(options.count + OTHERS);
@@ -116,7 +116,8 @@ export class SharedBed implements Addresses {
       hosts: addresses.granted,
       bindFlags: options.bindFlags?.(addresses) ?? [],
     });
-    pid = bed.proxy.pid;
+    running.pid = bed.proxy.pid;
+    bed.proxy.ended().then(() => delete running.pid);
     return new SharedBed(bed, ca, leaf, addresses);
   }
 
