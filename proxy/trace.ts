@@ -40,7 +40,7 @@ export class TraceFile implements TraceSink {
   readonly #options: TraceOptions;
   #waiting: string[] = [];
   #cancelTimer: (() => void) | undefined;
-  #writing: Promise<void> = Promise.resolve();
+  #writing: Promise<void> | undefined;
   #lost = 0;
 
   /** Nothing is created before the first record. */
@@ -52,23 +52,35 @@ export class TraceFile implements TraceSink {
   record(record: TraceRecord): void {
     if (this.#waiting.length >= MAX_WAITING) return this.#lose(1, "busy");
     this.#waiting.push(formatRecord(record));
+    // A disk that hangs has one write at a time.
+    if (!this.#writing) this.#armTimer();
+  }
+
+  /** Writes what waits; behind what is being written. */
+  async flush(): Promise<void> {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    if (this.#writing) {
+      await this.#writing;
+      return await this.flush();
+    }
+    const lines = this.#waiting;
+    if (lines.length === 0) return;
+    this.#waiting = [];
+    this.#writing = this.#append(lines);
+    await this.#writing;
+    this.#writing = undefined;
+    if (this.#waiting.length > 0) this.#armTimer();
+  }
+
+  #armTimer(): void {
     this.#cancelTimer ??= this.#options.clock.after(
       BATCH_MS,
       () => void this.flush(),
     );
   }
 
-  /** Writes what waits. */
-  flush(): Promise<void> {
-    this.#cancelTimer?.();
-    this.#cancelTimer = undefined;
-    const lines = this.#waiting;
-    this.#waiting = [];
-    return this.#writing = this.#writing.then(() => this.#append(lines));
-  }
-
   async #append(lines: readonly string[]): Promise<void> {
-    if (lines.length === 0) return;
     const path = this.#options.paths.trace;
     try {
       await ensurePrivateDir(dirname(path));

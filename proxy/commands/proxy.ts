@@ -41,7 +41,7 @@ export async function run(
   args: Arguments,
 ): Promise<number> {
   const { platform, registry, store, log, audit, output } = context;
-  const { paths, clock } = platform;
+  const { paths, clock, env } = platform;
   const listen = args.flags["listen"] as readonly string[] | undefined;
   const metricsAddress = metricsFrom(args.flags);
   using _lock = await holdProxyLock(paths);
@@ -53,6 +53,15 @@ export async function run(
       endsWhenIdle ? await logFileStreams(paths.proxyLog) : context.streams,
     ),
   );
+  // One client's mishap must not end the service of all.
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    const { name, stack } = toError(event.reason);
+    log.error("unhandled", {
+      name,
+      ...(env["MOAT_DEBUG"] === "1" && { stack }),
+    });
+  });
   await sweepRuns(paths);
   const bindings = new BindingTable();
   const intercept = createIntercept({
@@ -174,6 +183,10 @@ export async function run(
   await audit.flush();
   log.info("stopped");
   return status;
+}
+
+function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error("no error");
 }
 
 function metricsFrom(flags: FlagValues): ListenAddress | undefined {

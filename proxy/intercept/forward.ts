@@ -26,7 +26,13 @@ import { readClientHello } from "./client_hello.ts";
 import type { Egress } from "./egress.ts";
 import { ProxyFailure } from "./failure.ts";
 import { Denied } from "./prepare.ts";
-import { AUTHENTICATE, ownAddress, refusalOf, toFailure } from "./refusal.ts";
+import {
+  AUTHENTICATE,
+  ownAddress,
+  refusalOf,
+  toFailure,
+  tooMany,
+} from "./refusal.ts";
 import { Session, type SessionContext } from "./session.ts";
 import type { TlsTerminator } from "./terminator.ts";
 import { relay } from "./tunnel.ts";
@@ -77,6 +83,12 @@ const RELAY_DESCRIPTORS = 1;
 
 /** How long a tunnel may take to be dialled, and its client to begin TLS. */
 const SILENCE_MS = 60_000;
+
+/** How long a client that has ended its sending is served on while its upstream is awaited. */
+const CLIENT_GONE_MS = 1_000;
+
+/** The first byte of a TLS connection (RFC 8446 section 5.1). */
+const HANDSHAKE = 22;
 
 /** What can be ended. */
 interface Running {
@@ -224,6 +236,7 @@ export class ForwardProxy {
     let running: Running | undefined;
     return {
       serve: async (conn, received) => {
+        keepAlive(conn);
         const wire = new Wire(conn, received);
         const made = make(wire, ending.signal);
         running = made.running;
@@ -277,6 +290,7 @@ abstract class Connected implements Running {
   protected readonly call: Call;
   protected readonly wire: Wire;
   readonly #ending = new AbortController();
+  #cancelEnd: (() => void) | undefined;
   protected readonly startedAt: number;
 
   constructor(
@@ -309,6 +323,7 @@ abstract class Connected implements Running {
   abstract checkTime(now: number): void;
 
   close(): void {
+    this.#cancelEnd?.();
     this.#ending.abort();
     this.wire.close();
   }
@@ -337,11 +352,24 @@ abstract class Connected implements Running {
   /** While the upstream is awaited, a client that goes away takes it along. */
   protected endWithClient(): void {
     if (this.wire.available > 0) return;
-    this.wire.watch((isEnd) => isEnd && this.close());
+    this.wire.watch((isEnd) => {
+      if (!isEnd) return;
+      // Some only end their sending: what is refused at once they are told.
+      this.#cancelEnd = this.options.clock.after(
+        CLIENT_GONE_MS,
+        () => this.close(),
+      );
+    });
+  }
+
+  /** To be called when the upstream is there, or will not be. */
+  protected keepClient(): void {
+    this.#cancelEnd?.();
   }
 
   /** Tells the client why its connection is not made. */
   protected async refuse(error: unknown): Promise<void> {
+    this.keepClient();
     if (this.signal.aborted) return this.record({ failure: "client-gone" });
     const failure = toFailure(error);
     if (failure.code === "internal") this.options.onError(error);
@@ -376,7 +404,9 @@ class Tunnel extends Connected {
         this.opensPrivate,
         this.signal,
       );
+      keepAlive(conn);
       this.#upstream = new Wire(conn);
+      this.keepClient();
     } catch (error) {
       return await this.refuse(error);
     }
@@ -436,14 +466,14 @@ class Tunnel extends Connected {
         if (await this.wire.fill()) continue;
         return;
       }
-      if (hello === "not-tls" || hello.serverName === undefined) return;
+      if (hello === "not-tls") {
+        // A handshake that cannot be read could name any host.
+        if (this.wire.buffer[this.wire.start] === HANDSHAKE) throw otherName();
+        return;
+      }
+      if (hello.serverName === undefined) return;
       if (canonicalHost(hello.serverName) === host) return;
-      throw new ProxyFailure(
-        421,
-        "sni-mismatch",
-        "tls_alert_received",
-        "Cannot tunnel: the TLS handshake names another host than CONNECT",
-      );
+      throw otherName();
     }
   }
 }
@@ -470,20 +500,19 @@ class Interception extends Connected {
     const { options, call, wire, signal } = this;
     const { authority, client, live } = call;
     this.endWithClient();
-    const upstream = options.upstreams.acquire({
-      binding: live.binding.name,
-      authority,
-      tls: true,
-      opensPrivate: this.opensPrivate,
-    }, signal);
-    // The first request takes it; if none comes, it does not stay.
-    const given = upstream.then((upstream) =>
-      signal.aborted
-        ? upstream.wire.close()
-        : options.upstreams.release(upstream)
-    );
     try {
-      await Promise.all([given, options.terminator.prepare(authority.host)]);
+      const upstream = await options.upstreams.acquire({
+        binding: live.binding.name,
+        authority,
+        tls: true,
+        opensPrivate: this.opensPrivate,
+      }, signal);
+      if (signal.aborted) upstream.wire.close();
+      // The first request takes it; if none comes, it does not stay.
+      else options.upstreams.release(upstream);
+      // Only now: names that lead nowhere must not fill the listeners.
+      await options.terminator.prepare(authority.host);
+      this.keepClient();
     } catch (error) {
       return await this.refuse(error);
     }
@@ -529,14 +558,18 @@ class Interception extends Connected {
   }
 }
 
-/** 503, not 429, which SDKs take as final. */
-function tooMany(): ProxyFailure {
+function otherName(): ProxyFailure {
   return new ProxyFailure(
-    503,
-    "too-many-connections",
-    "connection_limit_reached",
-    "Cannot serve this connection: there are too many",
+    421,
+    "sni-mismatch",
+    "tls_alert_received",
+    "Cannot tunnel: the TLS handshake names another host than CONNECT, or cannot be read",
   );
+}
+
+/** Tells dead peers, which in a tunnel nothing else does. */
+function keepAlive(conn: Deno.Conn): void {
+  if ("setKeepAlive" in conn) (conn as Deno.TcpConn).setKeepAlive(true);
 }
 
 function badConnect(): ProxyFailure {

@@ -553,9 +553,10 @@ test("a client that goes while its upstream is awaited takes it along", async (b
   const { client } = await bed.take("CONNECT", "api.test:443");
   client.end();
   await turns();
+  await bed.clock.advance(1_000);
   there.resolve();
   await turns();
-  assert.deepEqual([client.isClosed, bed.pool.given], [true, []]);
+  assert.deepEqual([client.isClosed, bed.pool.released], [true, []]);
 });
 
 test("an intercepted client that retires ends between requests", async (bed) => {

@@ -119,7 +119,9 @@ export class LoopbackListener {
   }
 
   #take(tls: Deno.TlsConn): void {
-    const { port } = tls.remoteAddr;
+    const { hostname, port } = tls.remoteAddr;
+    // From another address of the loopback a stranger can have our own port.
+    if (hostname !== LOOPBACK) return tls.close();
     const awaited = this.#awaited.get(port);
     this.#awaited.delete(port);
     if (awaited) return awaited.resolve(tls);

@@ -32,6 +32,9 @@ const OWN_NAMES: readonly string[] = [
 /** How many idle connections to upstreams are kept at most. */
 const MAX_IDLE = 4_096;
 
+/** Hosts that are kept ready; each has a listener. */
+const MAX_HOSTS = 512;
+
 /** What the forward proxy needs of the rest. */
 export interface InterceptOptions {
   /** Clock, environment, paths, log, metrics, audit log. */
@@ -64,7 +67,16 @@ export function createIntercept(options: InterceptOptions): Intercept {
   const trace = new TraceFile({ paths, clock, log });
   const observer = new Observer({ platform, trace, notify });
   const minter = new LeafMinter(new RootStore(paths, clock), clock);
-  const terminator = createTerminator({ minter, clock });
+  // Where descriptors are few, what is idle must not take them all.
+  const share = (most: number) =>
+    Math.min(Math.floor(listeners().pool.max / 8), most);
+  const terminator = createTerminator({
+    minter,
+    clock,
+    get maxHosts() {
+      return share(MAX_HOSTS);
+    },
+  });
   const own = new OwnAddresses({
     listeners: () => listeners().addresses,
     loopbackPorts: () => terminator.ports,
@@ -79,9 +91,8 @@ export function createIntercept(options: InterceptOptions): Intercept {
     egress,
     roots,
     clock,
-    // Where descriptors are few, idle connections must not take them all.
     get maxIdle() {
-      return Math.min(Math.floor(listeners().pool.max / 4), MAX_IDLE);
+      return share(MAX_IDLE);
     },
   });
   // What a connection was authenticated for ends with the right to it.

@@ -79,11 +79,11 @@ export class Observer {
   tlsFailed(binding: string, host: string, { code }: ProxyFailure): void {
     const { platform: { log, metrics }, notify } = this.#options;
     metrics.count("proxy_tls_failures_total", { cause: code });
-    log.warn("client-tls-failed", { binding, host, code });
     const key = `${binding} ${host} ${code}`;
-    if (!TOLD.includes(code) || this.#warned.has(key)) return;
-    if (this.#warned.size >= MAX_KINDS) this.#warned.clear();
+    if (this.#warned.has(key) || this.#warned.size >= MAX_KINDS) return;
     this.#warned.add(key);
+    log.warn("client-tls-failed", { binding, host, code });
+    if (!TOLD.includes(code)) return;
     notify(binding, distrusted(host, code));
   }
 
@@ -129,9 +129,14 @@ export class Observer {
 const TOO_MANY = "too-many-connections";
 
 /** What the person who started the client can do something about. */
-const TOLD = ["client-rejected-certificate", "client-needs-h2"];
+const TOLD = [
+  "client-rejected-certificate",
+  // Some end without saying why.
+  "client-closed-handshake",
+  "client-needs-h2",
+];
 
-/** The variables that tell programs which certificates to trust. */
+/** What a client that does not go on needs. */
 function distrusted(host: string, code: string): MoatError {
   return code === "client-needs-h2"
     ? new MoatError(
@@ -144,7 +149,9 @@ function distrusted(host: string, code: string): MoatError {
     )
     : new MoatError(
       "client-rejected-certificate",
-      `A client does not trust moat's certificate for ${host}`,
+      `A client does not trust moat's certificate for ${host}${
+        code === "client-closed-handshake" ? ", or went away" : ""
+      }`,
       {
         hint:
           "its program may need a setting of its own; SSL_CERT_FILE, NODE_EXTRA_CA_CERTS, REQUESTS_CA_BUNDLE, GIT_SSL_CAINFO and others are set to moat's bundle, see docs/certificates.md",

@@ -15,6 +15,7 @@ import {
   type HostPattern,
   parseHostPattern,
   type Policy,
+  type RequestPath,
 } from "$core/policy.ts";
 import type {
   Injection,
@@ -80,6 +81,8 @@ export interface Treatment {
   readonly add: readonly (readonly [name: string, value: string])[];
   /** The target with its substitutions. */
   readonly target: string;
+  /** What was put into the path, with the placeholder for it. */
+  readonly conceal: readonly (readonly [value: string, placeholder: string])[];
 }
 
 /** An injection that counts for one authority. */
@@ -139,7 +142,7 @@ export class Outbound {
    *
    * @param authority Where it goes.
    * @param head Its head.
-   * @param target Its normalised target.
+   * @param path Its normalised target, with all its readings.
    * @param isSecret Whether credentials may go there: over TLS, or where plain
    * http is opted in.
    * @returns What is done to it.
@@ -147,17 +150,19 @@ export class Outbound {
   treat(
     authority: Authority,
     head: RequestHead,
-    target: string,
+    { target, readings }: RequestPath,
     isSecret: boolean,
   ): Treatment {
     const plan = this.#plan(authority);
+    // An upstream that reads the path in another way must not get it, either.
     const here = plan.candidates.filter(({ injection: { path } }) =>
-      path === undefined || isBelow(target, path)
+      path === undefined ||
+      [target, ...readings].every((reading) => isBelow(reading, path))
     );
     const strip = new Set(
       here.flatMap(({ injection: { header, strip } }) => [header, ...strip]),
     );
-    if (!isSecret) return { grants: [], strip, add: [], target };
+    if (!isSecret) return { grants: [], strip, add: [], target, conceal: [] };
     const grant = chooseGrant(here, head);
     const add = new Map<string, string>();
     for (const candidate of here) {
@@ -176,6 +181,7 @@ export class Outbound {
         [name, value],
       ) => [spell(name), value]),
       target: substituted.target,
+      conceal: substituted.conceal,
     };
   }
 
@@ -281,18 +287,20 @@ function decodeBasic(value: string): string {
 function substitute(
   substitutions: HostPlan["substitutions"],
   target: string,
-): { readonly grants: readonly string[]; readonly target: string } {
+): Pick<Treatment, "grants" | "target" | "conceal"> {
   const query = target.indexOf("?");
   const path = query < 0 ? target : target.slice(0, query);
   const found = substitutions.find(({ substitution: { placeholder } }) =>
     path.includes(placeholder)
   );
-  if (!found) return { grants: [], target };
+  if (!found) return { grants: [], target, conceal: [] };
   const { placeholder, value } = found.substitution;
+  const escaped = escapePath(value);
   return {
     grants: [found.grant],
-    target: path.replaceAll(placeholder, () => escapePath(value)) +
+    target: path.replaceAll(placeholder, () => escaped) +
       target.slice(path.length),
+    conceal: [[escaped, placeholder], [value.reveal(), placeholder]],
   };
 }
 

@@ -42,7 +42,12 @@ function treat(
   { target = "/user", authority = GITHUB, isSecret = true } = {},
 ) {
   return new Outbound(DEFAULT_POLICY, grants)
-    .treat(authority, head(fields, target), target, isSecret);
+    .treat(
+      authority,
+      head(fields, target),
+      { target, readings: [target.split("?")[0] ?? ""] },
+      isSecret,
+    );
 }
 
 Deno.test("collectDeclared() keeps what a provider declares", () => {

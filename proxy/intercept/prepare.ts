@@ -16,7 +16,7 @@ import {
   type RequestHead,
 } from "../http1/head.ts";
 import { ProxyFailure } from "./failure.ts";
-import type { Outbound } from "./outbound.ts";
+import type { Outbound, Treatment } from "./outbound.ts";
 import { deniedByPolicy, ownAddress } from "./refusal.ts";
 
 /** Where the requests of a connection go. */
@@ -46,6 +46,8 @@ export interface Prepared {
   readonly decision: Decision;
   /** Grants that are injected. */
   readonly grants: readonly string[];
+  /** What an answer's location must not show, with what stands for it. */
+  readonly conceal: Treatment["conceal"];
   /** The head that is forwarded. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** How its body ends. */
@@ -93,8 +95,11 @@ export class Denied extends ProxyFailure {
   }
 }
 
-/** They are answered without a look at the path. */
+/** RFC 9110 section 9.2.1: they change nothing. */
 const SAFE_METHODS = ["GET", "HEAD", "OPTIONS"];
+
+/** In any case: some servers do not mind it. */
+const REFUSED_METHODS = ["TRACE", "TRACK", "CONNECT"];
 
 /**
  * Prepares a request.
@@ -133,7 +138,7 @@ export function prepare(
   const treatment = outbound.treat(
     authority,
     head,
-    requested.target,
+    requested,
     isSecret,
   );
   const upgrades = isUpgrade(head);
@@ -149,6 +154,7 @@ export function prepare(
     path,
     decision,
     grants: treatment.grants,
+    conceal: treatment.conceal,
     bytes: encodeHead(
       // RFC 9110 section 2.5: an intermediary sends its own version.
       `${method} ${treatment.target} HTTP/1.1`,
@@ -171,7 +177,7 @@ export function endsAfter(head: RequestHead): boolean {
 
 /** RFC 9110 section 9.3.8: TRACE would show the client what we put on it. */
 function refuseMethod(method: string): void {
-  if (method !== "TRACE" && method !== "TRACK" && method !== "CONNECT") return;
+  if (!REFUSED_METHODS.includes(method.toUpperCase())) return;
   throw new ProxyFailure(
     405,
     "method-not-allowed",

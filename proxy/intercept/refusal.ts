@@ -25,6 +25,14 @@ export const UNKNOWN = new ProxyFailure(
   "Wanted the token of a binding",
 );
 
+/** A client whose rights changed between its request and its upstream. */
+export const CHANGED = new ProxyFailure(
+  503,
+  "grant-changed",
+  "http_request_denied",
+  "What this client may do has just changed: send the request again",
+);
+
 /** A client whose binding ended while its connection was open. */
 export const ENDED = new ProxyFailure(
   403,
@@ -63,11 +71,25 @@ export function toFailure(error: unknown): ProxyFailure {
       error.message,
     );
   }
+  if (error instanceof Error && "code" in error) {
+    const isFull = error.code === "EMFILE" || error.code === "ENFILE";
+    if (isFull) return tooMany();
+  }
   return new ProxyFailure(
     500,
     "internal",
     "proxy_internal_error",
     "Cannot forward the request: moat failed",
+  );
+}
+
+/** 503, not 429, which SDKs take as final. */
+export function tooMany(): ProxyFailure {
+  return new ProxyFailure(
+    503,
+    "too-many-connections",
+    "connection_limit_reached",
+    "Cannot serve this connection: there are too many",
   );
 }
 

@@ -24,6 +24,7 @@ import {
   findHeadEnd,
   FORWARD_LIMITS,
   hasBody,
+  type HeaderField,
   HttpError,
   overlongHead,
   parseRequestHead,
@@ -49,7 +50,7 @@ import {
   type Prepared,
   type Scope,
 } from "./prepare.ts";
-import { ENDED, refusalOf, toFailure, UNKNOWN } from "./refusal.ts";
+import { CHANGED, ENDED, refusalOf, toFailure, UNKNOWN } from "./refusal.ts";
 import { relay } from "./tunnel.ts";
 import type { Upstream, UpstreamPool } from "./upstream.ts";
 
@@ -443,6 +444,7 @@ export class Session {
     }
     this.#upstream = upstream;
     try {
+      await this.#checkRights(exchange);
       return await this.#askOnce(exchange, upstream);
     } catch (error) {
       upstream.wire.close();
@@ -452,7 +454,14 @@ export class Session {
       if (!mayRepeat) throw error;
     }
     this.#upstream = await upstreams.open(target, signal);
+    await this.#checkRights(exchange);
     return await this.#askOnce(exchange, this.#upstream);
+  }
+
+  /** Connecting took a while: what was allowed before may not be any more. */
+  async #checkRights({ prepared }: Exchange): Promise<void> {
+    if (prepared.live.isLive) return;
+    throw await this.#current?.current() ? CHANGED : ENDED;
   }
 
   async #askOnce(
@@ -592,10 +601,11 @@ export class Session {
     const framing = responseFraming(head, method);
     const isSwitch = head.status === 101;
     if (isSwitch && !(upgrades && isUpgrade(head))) throw badSwitch();
-    const fields = forwardedFields(head, {
+    const kept = forwardedFields(head, {
       strip: isOld && framing.kind === "chunked" ? CODING : NOTHING,
       keepUpgrade: isSwitch,
     });
+    const fields = concealIn(kept, exchange.prepared.conceal);
     const known: KnownResponse = {
       raw: Buffer.from(raw),
       method,
@@ -608,7 +618,8 @@ export class Session {
         framing.kind !== "eof",
     };
     wire.consume(raw.length);
-    if (head.status >= 200) this.#lastResponse = known;
+    const isCommon = exchange.prepared.conceal.length === 0;
+    if (head.status >= 200 && isCommon) this.#lastResponse = known;
     return known;
   }
 
@@ -630,19 +641,26 @@ export class Session {
     const out = new HeadFirst(this.#wire, start, () => {
       exchange.answered = true;
     });
+    let stop: (() => void) | undefined;
     const fill = async () => {
       await out.flush();
+      // A long answer ends with the right to it.
+      stop ??= this.#endWithBinding(exchange.prepared);
       const hasMore = await wire.fill();
       this.#enter("body");
       return hasMore;
     };
     const { isOld } = exchange.prepared;
-    exchange.received = await this.#copyBody(
-      { head, framing, isOld },
-      wire,
-      out,
-      fill,
-    );
+    try {
+      exchange.received = await this.#copyBody(
+        { head, framing, isOld },
+        wire,
+        out,
+        fill,
+      );
+    } finally {
+      stop?.();
+    }
     await out.flush();
   }
 
@@ -856,6 +874,27 @@ async function copyChunked(
     if (reader.isDone) return reader.bodyBytes;
     await fill();
   }
+}
+
+/** Where servers repeat the path of a request. */
+const LOCATIONS = ["location", "content-location", "link", "refresh"];
+
+/** Puts the placeholder back where an answer repeats the path. */
+function concealIn(
+  fields: readonly HeaderField[],
+  conceal: Prepared["conceal"],
+): readonly HeaderField[] {
+  if (conceal.length === 0) return fields;
+  return fields.map(([name, value]) => {
+    if (!LOCATIONS.includes(name.toLowerCase())) return [name, value];
+    return [
+      name,
+      conceal.reduce(
+        (text, [secret, placeholder]) => text.replaceAll(secret, placeholder),
+        value,
+      ),
+    ];
+  });
 }
 
 const NOTHING: ReadonlySet<string> = new Set();

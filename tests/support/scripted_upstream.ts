@@ -28,10 +28,10 @@ export interface Reply {
   /** Each character as the byte of the same number. */
   readonly bytes: string;
   /**
-   * What becomes of the connection: it waits for the next request, ends with
-   * close_notify, or without. Default: `keep`.
+   * What becomes of the connection: it waits for the next request, or ends.
+   * Default: `keep`.
    */
-  readonly then?: "keep" | "end" | "cut";
+  readonly then?: "keep" | "end";
 }
 
 /** One connection that arrived. */
@@ -156,8 +156,7 @@ class Connection implements UpstreamConnection {
       const { bytes, then = "keep" } = await answer(request, this.#conn);
       await writeText(this.#conn, bytes);
       this.#isAnswering = false;
-      if (then === "end") await this.#conn.closeWrite();
-      if (then !== "keep") return;
+      if (then === "end") return await this.#conn.closeWrite();
     }
   }
 
