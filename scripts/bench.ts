@@ -2,11 +2,11 @@
  * Speed and memory of the built executable, as ratios to other programs in
  * the same run, because the figures of one machine say little about another.
  *
- * Needs nginx, wrk and curl. `--seconds N` sets the length of a load (3).
+ * Needs nginx, wrk and curl; squid and Go for the intercepting proxy (see
+ * bench_intercept.ts). `--seconds N` sets the length of a load (3).
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- scripts talk to a developer's terminal
 
 import { join } from "node:path";
 import { digestToken, mintToken, tokenFileContent } from "$core/binding.ts";
@@ -17,6 +17,9 @@ import { Secret } from "$core/secret.ts";
 import { benchAnywhere } from "./bench_anywhere.ts";
 import { benchLookUp, BINDINGS, writeBindings } from "./bench_bindings.ts";
 import { benchCache } from "./bench_cache.ts";
+import { benchIntercept } from "./bench_intercept.ts";
+import { freePort, Program, untilAnswers } from "./bench_program.ts";
+import { median, note, report, show, summarize } from "./bench_report.ts";
 import { buildMoat, compile } from "./build.ts";
 import { findDenort } from "./denort.ts";
 import { must, runScript, ScriptError } from "./process.ts";
@@ -37,87 +40,6 @@ for await (const conn of listener) {
   })().catch(() => {});
 }
 `;
-
-interface Row {
-  readonly what: string;
-  readonly measured: string;
-  readonly target: string;
-  readonly isMet: boolean;
-}
-
-const rows: Row[] = [];
-
-function report(
-  what: string,
-  values: readonly number[],
-  compare: "at least" | "at most",
-  target: number,
-  unit = "",
-): void {
-  const middle = median(values);
-  const isMet = compare === "at least" ? middle >= target : middle <= target;
-  const spread = `${show(Math.min(...values))}–${show(Math.max(...values))}`;
-  const measured = `${show(middle)}${unit} (${spread})`;
-  rows.push({ what, measured, target: `${compare} ${target}${unit}`, isMet });
-  console.log(
-    `${isMet ? "met " : "MISS"}  ${what.padEnd(46)} ${
-      measured.padEnd(24)
-    } ${compare} ${target}${unit}`,
-  );
-}
-
-function show(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toFixed(2);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
-}
-
-/** A program that printed where it listens; ended at the end of its scope. */
-class Program implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess;
-  readonly #reading: Promise<void>;
-  readonly url: Promise<string>;
-
-  constructor(argv: readonly string[], env: Record<string, string> = {}) {
-    const [program = "", ...args] = argv;
-    this.#child = new Deno.Command(program, {
-      args,
-      env,
-      clearEnv: true,
-      stdin: "null",
-      stdout: "piped",
-      stderr: "null",
-    }).spawn();
-    const found = Promise.withResolvers<string>();
-    this.url = found.promise;
-    this.#reading = this.#read((url) => found.resolve(url));
-  }
-
-  async #read(found: (url: string) => void): Promise<void> {
-    const stream = this.#child.stdout.pipeThrough(new TextDecoderStream());
-    let text = "";
-    for await (const chunk of stream) {
-      text += chunk;
-      const url = /^ready (\S+)\n/m.exec(text)?.[1];
-      if (url) found(url);
-    }
-    found("");
-  }
-
-  /** Resident memory in MB. */
-  async memory(): Promise<number> {
-    const status = await Deno.readTextFile(`/proc/${this.#child.pid}/status`);
-    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await Promise.all([this.#child.status, this.#reading]);
-  }
-}
 
 /** An STS that answers at once and counts; a mock, so that only moat is measured. */
 class CountingSts implements AsyncDisposable {
@@ -254,7 +176,7 @@ async function benchWarm(
   const url = run.opened.endpointUrl + path;
   const answer = await rawAnswer(url, run.token);
   const first = await proxy.memory();
-  console.log(`      memory once the AWS SDK is loaded: ${show(first)} MB`);
+  note(`memory once the AWS SDK is loaded: ${show(first)} MB`);
   const answerFile = join(directory, "answer.http");
   await Deno.writeTextFile(answerFile, answer);
   await using plain = new Program([echo, answerFile]);
@@ -273,8 +195,8 @@ async function benchWarm(
     const theirs = await load(echoUrl, 1, run.token);
     ratios["c1"]?.push(await load(url, 1, run.token) / theirs);
   }
-  console.log(
-    `      warm answers a second at c32 and c64: ${
+  note(
+    `warm answers a second at c32 and c64: ${
       rates.map((r) => r.toFixed(0)).join(", ")
     }`,
   );
@@ -322,13 +244,11 @@ async function rawAnswer(url: string, token: string): Promise<string> {
 
 async function startNginx(directory: string, answer: string): Promise<Program> {
   const [, body = ""] = answer.split("\r\n\r\n");
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
+  const port = freePort();
   const config = join(directory, "nginx.conf");
   await Deno.writeTextFile(
     config,
-    `daemon off; worker_processes 1; pid ${directory}/nginx.pid; error_log /dev/null;
+    `daemon off; master_process off; pid ${directory}/nginx.pid; error_log /dev/null;
 events { worker_connections 1024; }
 http { access_log off; keepalive_requests 100000000; default_type application/json;
 server { listen 127.0.0.1:${port}; location / {
@@ -341,20 +261,8 @@ return 200 '${body}'; } } }`,
   const nginx = new Program(["sh", "-c", script], {
     PATH: "/usr/sbin:/usr/bin:/bin",
   });
-  await untilAnswers(port);
+  await untilAnswers("nginx", port);
   return nginx;
-}
-
-async function untilAnswers(port: number): Promise<void> {
-  for (let i = 0; i < 100; i++) {
-    try {
-      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-  throw new ScriptError("Cannot measure: nginx does not start");
 }
 
 /** The environment of a new binding. */
@@ -404,7 +312,7 @@ async function benchBind(home: Home): Promise<void> {
     times.push(bindMs);
     ratios.push(bindMs / versionMs);
   }
-  console.log(`      moat bind / --version: ${show(median(ratios))}`);
+  note(`moat bind / --version: ${show(median(ratios))}`);
   report("moat bind with a proxy", times, "at most", 60, " ms");
 }
 
@@ -417,7 +325,7 @@ async function benchMany(home: Home): Promise<void> {
   const tokens = await writeBindings(home.env["MOAT_HOME"] ?? "", "aws");
   const withThem = await startTimes(home);
   report("start of a proxy with 100,000", withThem, "at most", 2, " s");
-  console.log(`      without them: ${show(median(without))} s`);
+  note(`without them: ${show(median(without))} s`);
   await using proxy = startProxy(home);
   const url = `${await proxy.url}/ecs/credentials`;
   const ask = async (index: number) => {
@@ -436,8 +344,8 @@ async function benchMany(home: Home): Promise<void> {
     await ask(i * step);
     times.push(performance.now() - startedAt);
   }
-  console.log(
-    `      first request of a binding: ${show(median(times))} ms; ${
+  note(
+    `first request of a binding: ${show(median(times))} ms; ${
       show((await proxy.memory() - idle) * 1024 / ASKED)
     } KB of memory for each of ${ASKED} in use`,
   );
@@ -605,10 +513,9 @@ await runScript(async () => {
     await benchModes(home);
     await benchBind(home);
     await benchMany(home);
+    await benchIntercept({ moat, directory, seconds });
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-  const missed = rows.filter((row) => !row.isMet).length;
-  console.log(`\n${rows.length - missed} of ${rows.length} targets met`);
-  return missed === 0 ? 0 : 1;
+  return summarize();
 });

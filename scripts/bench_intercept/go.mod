@@ -1,0 +1,3 @@
+module moat/bench
+
+go 1.25
