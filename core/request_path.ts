@@ -15,8 +15,11 @@ export interface RequestPath {
 /** How many forms of one path are looked at; an honest one has some four. */
 const MAX_FORMS = 64;
 
-/** Of all forms together; looking at them takes some milliseconds. */
-const MAX_CHARACTERS = 1 << 16;
+/**
+ * Of all forms together: no client may hold up the others. A key of 1 KiB that
+ * is escaped needs 7 Ki, and 4 KiB of base64 with an escaped `=` need 8 Ki.
+ */
+const MAX_CHARACTERS = 12 * 1024;
 
 /** An absolute path with nothing that could be read in two ways, and any query. */
 const SIMPLE =
@@ -58,7 +61,8 @@ const STEPS: readonly ((path: string) => string)[] = [
  * @returns Its readings, none of which has a dot segment; undefined for what
  * must be refused (400): control characters and NUL, also escaped ones of the
  * latter; backslash, half escapes, a fragment, anything but ASCII, UTF-8 longer
- * than it needs to be; and what has more readings than anyone means.
+ * than it needs to be; and what has more readings, or longer ones, than anyone
+ * means: 64, and 12 Ki characters of all that were looked at.
  * @see {@link https://www.rfc-editor.org/rfc/rfc3986.html#section-6.2.2 | RFC 3986 section 6.2.2}
  */
 export function normalizePath(target: string): RequestPath | undefined {
@@ -66,7 +70,7 @@ export function normalizePath(target: string): RequestPath | undefined {
   const path = queryAt < 0 ? target : target.slice(0, queryAt);
   if (SIMPLE.test(target)) return { target, readings: [path] };
   if (target === "*") return { target, readings: [target] };
-  if (!TARGET.test(target)) return undefined;
+  if (path.length > MAX_CHARACTERS || !TARGET.test(target)) return undefined;
   const forwarded = tidyPath(path);
   const readings = readingsOf(forwarded);
   return readings &&
@@ -75,16 +79,20 @@ export function normalizePath(target: string): RequestPath | undefined {
 
 /** A set is walked while it grows, so that each step is applied to each result. */
 function readingsOf(path: string): readonly string[] | undefined {
-  const forms = new Set([upperEscapes(path)]);
-  let size = 0;
+  const forms = new Set<string>();
+  let left = MAX_CHARACTERS;
+  const add = (form: string): boolean => {
+    if (forms.has(form)) return true;
+    left -= form.length;
+    forms.add(form);
+    return left >= 0 && forms.size <= MAX_FORMS && !DECEPTIVE.test(form);
+  };
+  if (!add(upperEscapes(path))) return undefined;
   for (const form of forms) {
-    size += form.length;
-    const isTooMuch = forms.size > MAX_FORMS || size > MAX_CHARACTERS;
-    if (isTooMuch || DECEPTIVE.test(form)) return undefined;
     if (!AMBIGUOUS.test(form)) continue;
     for (const step of STEPS) {
       const next = step(form);
-      if (next !== form) forms.add(upperEscapes(next || "/"));
+      if (next !== form && !add(upperEscapes(next || "/"))) return undefined;
     }
   }
   // Whoever leaves a dot segment leaves it to a file system.

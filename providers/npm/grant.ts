@@ -176,9 +176,10 @@ async function obtain(
     ? fromNpm(config, registries, isAsked)
     : undefined;
   if (configured) return configured;
-  const place = registries.find(({ isDefault }) => isDefault) ?? registries[0];
+  // A scope's registry gets no token that was not meant for it.
+  const place = registries.find(({ isDefault }) => isAsked || isDefault);
   if (!place) throw noRegistry();
-  if (!isAsked && isOfProject(place, config)) throw registryOfProject(place);
+  if (!isAsked && !isOwn(place, config)) throw registryOfProject(place);
   return await fromToken(request, platform, place);
 }
 
@@ -242,11 +243,10 @@ function nothingUsable(sentence: string): MoatError {
   );
 }
 
-/** Whoever wrote the project may have chosen its registry. */
-function isOfProject(place: Place, { settings }: NpmConfig): boolean {
-  const setting = settings.get("registry");
-  const chosen = setting?.isProject ? parseRegistry(setting.value) : undefined;
-  return chosen !== undefined && registryUrl(chosen) === registryUrl(place);
+/** Any other is from the project, whose author may have chosen it. */
+function isOwn(place: Place, { ownRegistry = "" }: NpmConfig): boolean {
+  const own = parseRegistry(ownRegistry);
+  return own !== undefined && registryUrl(own) === registryUrl(place);
 }
 
 function registryOfProject(place: Place): MoatError {
@@ -261,7 +261,7 @@ function registryOfProject(place: Place): MoatError {
 function noRegistry(): MoatError {
   return new MoatError(
     "no-registry",
-    "Cannot tell which registry to grant: npm is not installed here, and there is no .npmrc",
+    "Cannot tell which registry to grant: neither npm nor your own .npmrc has a default one",
     { hint: "name it with --registry URL" },
   );
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { systemClock } from "$core/clock.ts";
 import { testUnless } from "../../tests/support/conditional.ts";
 import { which } from "../../tests/support/run.ts";
@@ -197,3 +197,17 @@ Deno.test("systemNpm() tells nothing where there is no npm", async () => {
   const npm = systemNpm({ clock: systemClock, env: { PATH: "/nonexistent" } });
   assert.equal(await npm.run(["prefix"]), undefined);
 });
+
+testUnless(
+  noNpm,
+  "systemNpm() takes a relative path of the user from the working directory, wherever npm runs",
+  async () => {
+    const env = {
+      PATH: Deno.env.get("PATH") ?? "",
+      NPM_CONFIG_USERCONFIG: "ci/npmrc",
+    };
+    const npm = systemNpm({ clock: systemClock, env });
+    const told = await npm.run(["config", "get", "userconfig"], "/");
+    assert.equal(told?.trim(), resolve("ci/npmrc"));
+  },
+);

@@ -14,6 +14,8 @@ export interface ProgramCall {
   readonly args: readonly string[];
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where it runs. Default: the working directory. */
+  readonly directory?: string | undefined;
   /** How long it may take, in ms. */
   readonly timeoutMs: number;
   /** Times it. */
@@ -28,7 +30,7 @@ export interface ProgramCall {
  * @returns What it printed; undefined if it is missing, failed or took too long.
  */
 export async function runProgram(
-  { command, args, env, timeoutMs, clock }: ProgramCall,
+  { command, args, env, directory, timeoutMs, clock }: ProgramCall,
 ): Promise<string | undefined> {
   const timeout = new AbortController();
   const cancel = clock.after(timeoutMs, () => timeout.abort());
@@ -37,6 +39,7 @@ export async function runProgram(
       args: [...args],
       clearEnv: true,
       env: { ...env },
+      ...(directory !== undefined && { cwd: directory }),
       stdin: "null",
       stdout: "piped",
       stderr: "null",
