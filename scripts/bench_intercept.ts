@@ -29,6 +29,7 @@ import {
 } from "./bench_intercept/contenders.ts";
 import { hold, type LoadOptions, measure } from "./bench_intercept/load.ts";
 import { benchPolicy } from "./bench_intercept/policy.ts";
+import type { Program } from "./bench_program.ts";
 import { describe, note, report, summarize } from "./bench_report.ts";
 import { buildMoat } from "./build.ts";
 import { runScript, ScriptError } from "./process.ts";
@@ -62,10 +63,19 @@ interface Bench extends Field {
   readonly others: readonly Contender[];
 }
 
-/** Measures all, and reports it. */
+/**
+ * Measures, and reports it.
+ *
+ * @param options What, and how long.
+ * @throws {ScriptError} For a part that there is not, or a program that is not there.
+ */
 export async function benchIntercept(options: InterceptBench): Promise<void> {
-  const { moat, against = [], seconds, isLong = false } = options;
-  const wants = (part: string) => options.parts?.includes(part) ?? true;
+  const { moat, isLong = false } = options;
+  const known = [...Object.keys(PARTS), "memory", "policy"];
+  const { parts = known } = options;
+  if (parts.some((part) => !known.includes(part))) {
+    throw new ScriptError(`Cannot measure: wanted ${known.join(", ")}`);
+  }
   const directory = join(options.directory, "intercept");
   await Deno.mkdir(directory);
   // Proxies that give up root enter it as somebody else.
@@ -74,9 +84,24 @@ export async function benchIntercept(options: InterceptBench): Promise<void> {
   }
   await using field = await startField(directory);
   await using running = new AsyncDisposableStack();
+  const bench = await startAll(field, options, running);
+  for (const [name, part] of Object.entries(PARTS)) {
+    if (parts.includes(name)) await part(bench);
+  }
+  if (parts.includes("memory")) await benchMemory(field, moat, isLong);
+  if (parts.includes("policy")) {
+    report("policy and injection", benchPolicy(), "at most", 10, " µs");
+  }
+}
+
+async function startAll(
+  field: Field,
+  { moat, against = [], seconds }: InterceptBench,
+  running: AsyncDisposableStack,
+): Promise<Bench> {
   const use = async <T extends AsyncDisposable>(starting: Promise<T>) =>
     running.use(await starting);
-  const bench: Bench = {
+  return {
     ...field,
     seconds,
     moat: await use(startMoat(field, moat)),
@@ -87,18 +112,18 @@ export async function benchIntercept(options: InterceptBench): Promise<void> {
       against.map((file, i) => use(startMoat(field, file, `other-${i + 1}`))),
     ),
   };
-  if (wants("requests")) await benchRequests(bench);
-  if (wants("mitmproxy")) await benchMitmproxy(bench);
-  if (wants("connections")) await benchConnections(bench);
-  if (wants("hosts")) await benchHosts(bench);
-  if (wants("download")) await benchDownload(bench);
-  if (wants("tunnel")) await benchTunnel(bench);
-  if (wants("events")) await benchEvents(bench);
-  if (wants("memory")) await benchMemory(field, moat, isLong);
-  if (wants("policy")) {
-    report("policy and injection", benchPolicy(), "at most", 10, " µs");
-  }
 }
+
+/** What is measured side by side. */
+const PARTS = {
+  requests: benchRequests,
+  mitmproxy: benchMitmproxy,
+  connections: benchConnections,
+  hosts: benchHosts,
+  download: benchDownload,
+  tunnel: benchTunnel,
+  events: benchEvents,
+};
 
 /** Figures of several contenders, round by round. */
 class Table {
@@ -128,6 +153,24 @@ class Table {
   }
 }
 
+/** What a figure of moat is by a rival's should be. */
+interface Goal {
+  readonly figure: string;
+  readonly rival: Contender;
+  readonly compare: "at least" | "at most";
+  readonly target: number;
+}
+
+/** Reports moat's figure by a rival's, and notes those of other executables. */
+function reportRatio(bench: Bench, table: Table, what: string, goal: Goal) {
+  const { figure, rival, compare, target } = goal;
+  const name = `${what} / ${rival.name}`;
+  report(name, table.ratios(bench.moat, rival, figure), compare, target);
+  for (const other of bench.others) {
+    note(`  ${other.name} ${describe(table.ratios(other, rival, figure))}`);
+  }
+}
+
 /** Kept-alive connections, with answers of 746 bytes. */
 async function benchRequests(bench: Bench): Promise<void> {
   const { moat, squid, nginx, others } = bench;
@@ -140,11 +183,11 @@ async function benchRequests(bench: Bench): Promise<void> {
       table.note(contender, "a second", "p50", "p99", "CPU s for 100,000");
     }
     if (connections === 1) continue;
-    const rate = (other: Contender) => table.ratios(moat, other, "a second");
+    const goal = { figure: "a second", compare: "at least" } as const;
     const least = connections === 32 ? 1.3 : 1.2;
-    report(`${what} / squid`, rate(squid), "at least", least);
+    reportRatio(bench, table, what, { ...goal, rival: squid, target: least });
     if (connections === 32) {
-      report(`${what} / nginx`, rate(nginx), "at least", 0.6);
+      reportRatio(bench, table, what, { ...goal, rival: nginx, target: 0.6 });
     }
   }
   const table = await rates(bench, contenders, 32, []);
@@ -199,10 +242,19 @@ async function benchMitmproxy(bench: Bench): Promise<void> {
     return note(`mitmproxy is not measured: ${error.message}`);
   }
   await using contender = mitmproxy;
-  const table = await rates(bench, [bench.moat, contender], 32, LIBRARY);
+  const table = await rates(
+    bench,
+    [bench.moat, ...bench.others, contender],
+    32,
+    LIBRARY,
+  );
   table.note(contender, "a second");
-  const ratios = table.ratios(bench.moat, contender, "a second");
-  report("intercepted requests at c32 / mitmproxy", ratios, "at least", 20);
+  reportRatio(bench, table, "intercepted requests at c32", {
+    figure: "a second",
+    rival: contender,
+    compare: "at least",
+    target: 20,
+  });
 }
 
 /** CONNECT, handshake, one request; one connection after the other. */
@@ -219,8 +271,12 @@ async function benchConnections(bench: Bench): Promise<void> {
     note(`${what}, ms`);
     for (const contender of contenders) table.note(contender, "p50", "p99");
     for (const figure of ["p50", "p99"]) {
-      const ratios = table.ratios(moat, squid, figure);
-      report(`${what}, ${figure} / squid`, ratios, "at most", 1.5);
+      reportRatio(bench, table, `${what}, ${figure}`, {
+        figure,
+        rival: squid,
+        compare: "at most",
+        target: 1.5,
+      });
     }
   }
 }
@@ -239,8 +295,12 @@ async function benchHosts(bench: Bench): Promise<void> {
   });
   note("first request to a new host, ms");
   for (const contender of contenders) table.note(contender, "p50", "p99");
-  const ratios = table.ratios(moat, squid, "p50");
-  report("first request to a new host / squid", ratios, "at most", 2);
+  reportRatio(bench, table, "first request to a new host", {
+    figure: "p50",
+    rival: squid,
+    compare: "at most",
+    target: 2,
+  });
 }
 
 function connects(bench: Bench, contender: Contender, options: LoadOptions) {
@@ -265,9 +325,9 @@ async function benchDownload(bench: Bench): Promise<void> {
   const table = await downloads(bench, contenders, "intercept");
   note("download of 1 GB, intercepted");
   for (const contender of contenders) table.note(contender, "MB/s", "CPU s");
-  const rate = (other: Contender) => table.ratios(moat, other, "MB/s");
-  report("download / squid", rate(squid), "at least", 1.8);
-  report("download / nginx", rate(nginx), "at least", 0.9);
+  const goal = { figure: "MB/s", compare: "at least" } as const;
+  reportRatio(bench, table, "download", { ...goal, rival: squid, target: 1.8 });
+  reportRatio(bench, table, "download", { ...goal, rival: nginx, target: 0.9 });
 }
 
 async function downloads(
@@ -307,10 +367,10 @@ async function benchTunnel(bench: Bench): Promise<void> {
     table.note(contender, "a second");
     bulk.note(contender, "MB/s", "CPU s");
   }
-  const rates = table.ratios(moat, squid, "a second");
-  report("tunnel, requests at c32 / squid", rates, "at least", 1);
-  const speeds = bulk.ratios(moat, squid, "MB/s");
-  report("tunnel, download / squid", speeds, "at least", 1);
+  const goal = { rival: squid, compare: "at least", target: 1 } as const;
+  const what = "tunnel, requests at c32";
+  reportRatio(bench, table, what, { ...goal, figure: "a second" });
+  reportRatio(bench, bulk, "tunnel, download", { ...goal, figure: "MB/s" });
 }
 
 /** From the upstream's write of an event to its arrival. */
@@ -374,55 +434,55 @@ async function benchMemory(
   isLong: boolean,
 ): Promise<void> {
   await using moat = await startMoat(field, file, "memory");
-  const { program } = moat;
-  const idle = await program.memory();
-  const load = ["-connections", "32", "-for", "1s"];
-  await measure(field, moat, "requests", "/", { flags: load });
-  const before = await program.memory();
-  const held = await hold(field, moat, HELD);
-  const each = (await program.memory() - before) * 1024 / HELD;
-  await held[Symbol.asyncDispose]();
-  note(`memory, MB: idle ${idle.toFixed(0)}, after load ${before.toFixed(0)}`);
-  report("memory of an idle connection", [each], "at most", 110, " KB");
-  const download = (count: number) =>
-    measure(field, moat, "download", GIGABYTE, {
-      flags: ["-count", `${count}`],
-    });
-  const connect = (count: number) => {
-    const flags = ["-connections", "8", "-count", `${count / 8}`];
-    return measure(field, moat, "connects", "/", { flags });
-  };
+  await benchHeld(field, moat);
   const gigabytes = isLong ? 10 : 3;
-  const growth = await growthOf(
-    program,
-    () => download(1),
-    () => download(gigabytes - 1),
-  );
+  const download = (count: number) => {
+    const flags = ["-count", `${count}`];
+    return measure(field, moat, "download", GIGABYTE, { flags });
+  };
   report(
-    `memory after ${gigabytes} GB, more than after 1`,
-    growth,
+    `memory after ${gigabytes} GB, beyond that after one`,
+    await growthOf(moat, () => download(1), () => download(gigabytes - 1)),
     "at most",
     16,
     " MB",
   );
   const connections = isLong ? 100_000 : 10_000;
-  const more = await growthOf(
-    program,
-    () => connect(2000),
-    () => connect(connections - 2000),
-  );
+  const connect = (count: number) => {
+    const flags = ["-connections", "8", "-count", `${count / 8}`];
+    return measure(field, moat, "connects", "/", { flags });
+  };
   report(
-    `memory after ${connections} connections, more than after 2,000`,
-    more,
+    `memory after ${connections} connections, beyond 2,000`,
+    await growthOf(
+      moat,
+      () => connect(2000),
+      () => connect(connections - 2000),
+    ),
     "at most",
     16,
     " MB",
   );
 }
 
+/** A contender with a process. */
+type Measurable = Contender & { readonly program: Program };
+
+async function benchHeld(field: Field, moat: Measurable): Promise<void> {
+  const { program } = moat;
+  const idle = await program.memory();
+  const flags = ["-connections", "32", "-for", "1s"];
+  await measure(field, moat, "requests", "/", { flags });
+  const before = await program.memory();
+  note(`memory, MB: idle ${idle.toFixed(0)}, after load ${before.toFixed(0)}`);
+  await using _held = await hold(field, moat, HELD);
+  const each = (await program.memory() - before) * 1024 / HELD;
+  report("memory of an idle connection", [each], "at most", 110, " KB");
+}
+
 /** How much memory some work takes when it was done a little before. */
 async function growthOf(
-  program: { memory(): Promise<number> },
+  { program }: Measurable,
   little: () => Promise<unknown>,
   much: () => Promise<unknown>,
 ): Promise<number[]> {

@@ -55,6 +55,7 @@ export class Program implements AsyncDisposable {
     return (Number(user) + Number(system)) / TICKS_PER_SECOND;
   }
 
+  /** Kills it. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await Promise.all([this.#child.status, this.#reading]);

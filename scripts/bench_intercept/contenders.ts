@@ -103,7 +103,7 @@ export async function startMoat(
   name = "moat",
 ): Promise<Started<Contender> & { readonly program: Program }> {
   const home = join(field.directory, `home-${name}`);
-  await Deno.mkdir(home, { recursive: true });
+  await Deno.mkdir(home);
   const env = {
     PATH: "/usr/bin:/bin",
     HOME: home,
@@ -111,51 +111,71 @@ export async function startMoat(
     MOAT_KEYRING: "file",
     SSL_CERT_FILE: join(field.directory, "root.pem"),
   };
-  const run = (...args: string[]) => must([moat, ...args], { env });
-  const { host } = new URL(field.upstream);
+  const run: Run = (...args) => must([moat, ...args], { env });
   const files = await writeMoatFiles(field, home);
   const grant = ["grant", "github", "--token-file", files.token];
+  const { host } = new URL(field.upstream);
   await run(...grant, "--no-validate", "--host", host);
   await run(...grant, "--no-validate", "--name", "elsewhere");
+  // A binding's URL is that of the running proxy.
   const program = new Program([moat, "proxy", "--listen", "127.0.0.1:0"], env);
   await program.url;
-  const bind = async (binding: string, ...args: string[]) => {
-    const text = await run("bind", binding, ...args, "--format", "json");
-    return String(JSON.parse(text).environment.HTTPS_PROXY);
-  };
-  const elsewhere = ["--grant", "github:elsewhere", "--config"];
-  const proxies: Proxies = {
-    intercept: await bind(
-      ...["one", "--grant", "github", "--allow-private", host] as const,
-    ),
-    hosts: await bind("hosts", ...elsewhere, files.policy),
-    tunnel: await bind(
-      ...["tunnel", "--allow", host, "--allow-private", host] as const,
-      ...elsewhere,
-      files.empty,
-    ),
-  };
-  const root = join(home, "root.pem");
-  await Deno.writeTextFile(root, await run("ca", "export"));
+  const proxies = await bindMoat(run, host, files);
+  await Deno.writeTextFile(files.root, await run("ca", "export"));
   return {
     name,
     base: field.upstream,
     proxies,
-    roots: root,
+    roots: files.root,
     program,
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }
 
+/** Runs moat with these arguments, and gives what it prints. */
+type Run = (...args: readonly string[]) => Promise<string>;
+
+async function bindMoat(
+  run: Run,
+  host: string,
+  { policy, empty }: MoatFiles,
+): Promise<Proxies> {
+  const bind = async (binding: string, ...args: readonly string[]) => {
+    const text = await run("bind", binding, ...args, "--format", "json");
+    return String(JSON.parse(text).environment.HTTPS_PROXY);
+  };
+  const opened = ["--allow-private", host];
+  const elsewhere = ["--grant", "github:elsewhere"];
+  const tunnel = [...opened, "--allow", host, "--config", empty];
+  return {
+    intercept: await bind("one", "--grant", "github", ...opened),
+    hosts: await bind("hosts", ...elsewhere, "--config", policy),
+    tunnel: await bind("tunnel", ...elsewhere, ...tunnel),
+  };
+}
+
+/** Files of a home of moat, by what they hold. */
+interface MoatFiles {
+  /** A GitHub token. */
+  readonly token: string;
+  /** Rules for which requests to all addresses of the upstream are read. */
+  readonly policy: string;
+  /** No rules. */
+  readonly empty: string;
+  /** The root, once it is there. */
+  readonly root: string;
+}
+
 async function writeMoatFiles(
   { addresses }: Field,
   home: string,
-): Promise<{ token: string; policy: string; empty: string }> {
+): Promise<MoatFiles> {
   const opened = addresses.map((url) => new URL(url).host);
   const files = {
     token: join(home, "token"),
     policy: join(home, "hosts.toml"),
     empty: join(home, "empty.toml"),
+    root: join(home, "root.pem"),
   };
   await Deno.writeTextFile(files.token, `ghp_${"0".repeat(36)}\n`);
   // The path makes it a rule about requests, which must be read then.
@@ -182,16 +202,7 @@ const CERTGEN = "/usr/lib/squid/security_file_certgen";
  */
 export async function startSquid(field: Field): Promise<Started<Contender>> {
   const { directory, upstream } = field;
-  if (!await exists(CERTGEN)) {
-    throw new ScriptError(
-      `Cannot measure squid: wanted ${CERTGEN}, found nothing`,
-      "apt-get install squid-openssl",
-    );
-  }
-  const certificates = join(directory, "squid_certificates");
-  await must([CERTGEN, "-c", "-s", certificates, "-M", "16MB"]);
-  // As root, it becomes this user.
-  if (Deno.uid() === 0) await must(["chown", "-R", "proxy", certificates]);
+  await makeSquidCertificates(join(directory, "squid_certificates"));
   const [port, tunnel] = [freePort(), freePort()];
   const config = await fillIn(directory, "squid.conf", {
     directory,
@@ -214,6 +225,18 @@ export async function startSquid(field: Field): Promise<Started<Contender>> {
     program,
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
+}
+
+async function makeSquidCertificates(directory: string): Promise<void> {
+  if (!await exists(CERTGEN)) {
+    throw new ScriptError(
+      `Cannot measure squid: wanted ${CERTGEN}, found nothing`,
+      "apt-get install squid-openssl",
+    );
+  }
+  await must([CERTGEN, "-c", "-s", directory, "-M", "16MB"]);
+  // As root, it becomes this user.
+  if (Deno.uid() === 0) await must(["chown", "-R", "proxy", directory]);
 }
 
 /** Starts nginx as a reverse proxy, which ends TLS without making certificates. */
@@ -251,12 +274,7 @@ export async function startMitmproxy(
   field: Field,
 ): Promise<Started<Contender>> {
   const { directory, upstream } = field;
-  const venv = join(ROOT, ".cache/mitmproxy");
-  const mitmdump = join(venv, "bin/mitmdump");
-  if (!await exists(mitmdump)) {
-    await must(["python3", "-m", "venv", "--clear", venv]);
-    await must([join(venv, "bin/pip"), "install", "--quiet", MITMPROXY]);
-  }
+  const mitmdump = await installMitmproxy();
   const home = join(directory, "mitmproxy");
   await Deno.mkdir(home);
   await Deno.copyFile(
@@ -280,6 +298,17 @@ export async function startMitmproxy(
     program,
     [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
+}
+
+/** Gives the path of `mitmdump`. */
+async function installMitmproxy(): Promise<string> {
+  const venv = join(ROOT, ".cache/mitmproxy");
+  const mitmdump = join(venv, "bin/mitmdump");
+  if (!await exists(mitmdump)) {
+    await must(["python3", "-m", "venv", "--clear", venv]);
+    await must([join(venv, "bin/pip"), "install", "--quiet", MITMPROXY]);
+  }
+  return mitmdump;
 }
 
 async function fillIn(

@@ -64,23 +64,19 @@ function loadArgv(
   return [load, "-roots", trusted, ...through, ...flags, command, ...urls];
 }
 
-/** Connections that are open, with nothing under way on them. */
-export interface Held extends AsyncDisposable {
-  readonly count: number;
-}
-
 /**
  * Opens connections, asks once on each, and leaves them open.
  *
  * @param field The load client.
  * @param contender Whom to.
  * @param count How many.
+ * @returns Closes them.
  */
 export async function hold(
   field: Field,
   contender: Contender,
   count: number,
-): Promise<Held> {
+): Promise<AsyncDisposable> {
   const flags = ["-connections", `${count}`];
   const argv = loadArgv(field, contender, "hold", "/", { flags });
   const [program = "", ...args] = argv;
@@ -92,7 +88,6 @@ export async function hold(
   const reader = child.stdout.getReader();
   await reader.read();
   return {
-    count,
     async [Symbol.asyncDispose]() {
       await child.stdin.close();
       while (!(await reader.read()).done);
