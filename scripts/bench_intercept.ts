@@ -29,7 +29,6 @@ import {
 } from "./bench_intercept/contenders.ts";
 import { hold, type LoadOptions, measure } from "./bench_intercept/load.ts";
 import { benchPolicy } from "./bench_intercept/policy.ts";
-import type { Program } from "./bench_program.ts";
 import { describe, note, report, summarize } from "./bench_report.ts";
 import { buildMoat } from "./build.ts";
 import { runScript, ScriptError } from "./process.ts";
@@ -427,48 +426,31 @@ async function noteLaterEvents(bench: Bench): Promise<void> {
 
 const HELD = 500;
 
-/** Of a proxy that has served nothing else before. */
+/** Each of a proxy that has served nothing else before. */
 async function benchMemory(
   field: Field,
   file: string,
   isLong: boolean,
 ): Promise<void> {
-  await using moat = await startMoat(field, file, "memory");
-  await benchHeld(field, moat);
+  await benchHeld(field, file);
   const gigabytes = isLong ? 10 : 3;
-  const download = (count: number) => {
+  const bytes = await growthOf(field, file, [1, gigabytes], (moat, count) => {
     const flags = ["-count", `${count}`];
     return measure(field, moat, "download", GIGABYTE, { flags });
-  };
-  report(
-    `memory after ${gigabytes} GB, beyond that after one`,
-    await growthOf(moat, () => download(1), () => download(gigabytes - 1)),
-    "at most",
-    16,
-    " MB",
-  );
-  const connections = isLong ? 100_000 : 10_000;
-  const connect = (count: number) => {
+  });
+  const afterBytes = `memory after ${gigabytes} GB, beyond that after one`;
+  report(afterBytes, bytes, "at most", 16, " MB");
+  const count = isLong ? 100_000 : 10_000;
+  const conns = await growthOf(field, file, [2000, count], (moat, count) => {
     const flags = ["-connections", "8", "-count", `${count / 8}`];
     return measure(field, moat, "connects", "/", { flags });
-  };
-  report(
-    `memory after ${connections} connections, beyond 2,000`,
-    await growthOf(
-      moat,
-      () => connect(2000),
-      () => connect(connections - 2000),
-    ),
-    "at most",
-    16,
-    " MB",
-  );
+  });
+  const afterConns = `memory after ${count} connections, beyond 2,000`;
+  report(afterConns, conns, "at most", 16, " MB");
 }
 
-/** A contender with a process. */
-type Measurable = Contender & { readonly program: Program };
-
-async function benchHeld(field: Field, moat: Measurable): Promise<void> {
+async function benchHeld(field: Field, file: string): Promise<void> {
+  await using moat = await startMoat(field, file, "held");
   const { program } = moat;
   const idle = await program.memory();
   const flags = ["-connections", "32", "-for", "1s"];
@@ -480,16 +462,18 @@ async function benchHeld(field: Field, moat: Measurable): Promise<void> {
   report("memory of an idle connection", [each], "at most", 110, " KB");
 }
 
-/** How much memory some work takes when it was done a little before. */
+/** How much memory much of some work takes, beyond what a little of it does. */
 async function growthOf(
-  { program }: Measurable,
-  little: () => Promise<unknown>,
-  much: () => Promise<unknown>,
+  field: Field,
+  file: string,
+  [little, much]: readonly [number, number],
+  work: (moat: Contender, count: number) => Promise<unknown>,
 ): Promise<number[]> {
-  await little();
-  const before = await program.memory();
-  await much();
-  return [await program.memory() - before];
+  await using moat = await startMoat(field, file, `growth-${much}`);
+  await work(moat, little);
+  const before = await moat.program.memory();
+  await work(moat, much - little);
+  return [await moat.program.memory() - before];
 }
 
 /** Everybody in turn, several times. */
