@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import type { ContainerMatch } from "./container.ts";
 import { usageError } from "./errors.ts";
 import type { Json } from "./grant.ts";
 import type { Policy } from "./policy.ts";
@@ -25,6 +26,8 @@ export interface Binding {
   readonly subject?: Subject;
   /** Where its client may go; default: where its grants are for, and nowhere else. */
   readonly policy?: Policy;
+  /** The container that alone may use it, with its token or, in a mode that has none, without. */
+  readonly container?: ContainerMatch;
 }
 
 /** Who acts by a binding; for names that an upstream's log shows. */
@@ -39,8 +42,8 @@ export interface Subject {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** Where a client sends its token. */
-export type Access = "header" | "query";
+/** Where a client sends its token; `container`: it has none and is known by its address. */
+export type Access = "header" | "query" | "container";
 
 /** What a token begins with; lets secret scanners recognise it. */
 export const TOKEN_PREFIX = "moat";

@@ -18,6 +18,7 @@ import {
   tokenFileContent,
 } from "./binding.ts";
 import { type Clock, sleep } from "./clock.ts";
+import { type ContainerMatch, isContainerMatch } from "./container.ts";
 import type { Reach } from "./reach.ts";
 import { MoatError, toMoatError } from "./errors.ts";
 import {
@@ -40,7 +41,7 @@ import type { Secret } from "./secret.ts";
 
 /** A binding as it is kept. */
 export interface StoredBinding {
-  /** Its name, grants, mode, settings and policy. */
+  /** Its name, grants, mode, settings, policy and container. */
   readonly binding: Binding;
   /** See `digestToken`. */
   readonly tokenDigest: string;
@@ -97,6 +98,7 @@ const OwnSchema = v.strictObject({
   policy: v.exactOptional(
     v.custom<Policy>((value) => parsePolicy(value) !== undefined),
   ),
+  container: v.exactOptional(v.custom<ContainerMatch>(isContainerMatch)),
   tokenDigest: v.pipe(v.string(), v.regex(/^[\w-]{64}$/)),
   createdAt: v.pipe(v.number(), v.integer()),
   url: v.string(),
@@ -135,7 +137,7 @@ export const OWN_FORMAT: Omit<BindingFormat, "writeEnvironment"> = {
 type Flat = Omit<v.InferOutput<typeof OwnSchema>, "next">;
 
 function flatten({ binding, ...rest }: StoredBinding): Flat {
-  const { name, grants, mode, settings, policy } = binding;
+  const { name, grants, mode, settings, policy, container } = binding;
   return {
     version: 1,
     name,
@@ -143,12 +145,14 @@ function flatten({ binding, ...rest }: StoredBinding): Flat {
     ...(mode !== undefined && { mode }),
     ...(settings && { settings }),
     ...(policy && { policy }),
+    ...(container && { container }),
     ...rest,
   };
 }
 
 function unflatten(flat: Flat): StoredBinding {
-  const { version: _, name, grants, mode, settings, policy, ...rest } = flat;
+  const { version: _, name, grants, mode, settings, ...others } = flat;
+  const { policy, container, ...rest } = others;
   return {
     binding: {
       name,
@@ -156,6 +160,7 @@ function unflatten(flat: Flat): StoredBinding {
       ...(mode !== undefined && { mode }),
       ...(settings && { settings }),
       ...(policy && { policy }),
+      ...(container && { container }),
     },
     ...rest,
   };
@@ -260,6 +265,7 @@ export class BindingStore {
       await this.#removeStale(name);
       const old = await this.#current(name);
       try {
+        await this.#mark(next);
         await writeFiles?.();
         await this.#change(old, next, token, text);
       } catch (error) {
@@ -287,13 +293,22 @@ export class BindingStore {
     if (old) await write(format.encode(next));
   }
 
+  /** Before the binding: whoever starts later looks for no others at once. */
+  async #mark({ binding: { name, container } }: StoredBinding): Promise<void> {
+    if (!container) return;
+    const { bound } = this.paths;
+    makeDirectory(join(bound, name), this.format.directoryMode);
+    await syncDirectory(bound);
+  }
+
   /** What an older form of the binding left. */
   async #removeUnused(
-    { binding: { name }, tokenFile, directory }: StoredBinding,
+    { binding: { name, container }, tokenFile, directory }: StoredBinding,
   ): Promise<void> {
     const { tokens, bound } = this.paths;
     if (!tokenFile || directory !== undefined) await remove(join(tokens, name));
-    if (directory === undefined) await removeAll(join(bound, name));
+    if (directory !== undefined) return;
+    await removeAll(container ? this.filesPath(name) : join(bound, name));
   }
 
   /**

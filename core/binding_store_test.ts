@@ -113,6 +113,16 @@ const ROUNDS: Record<string, Partial<Unwritten>> = {
   "a policy": {
     binding: { name: "web", grants: ["aws"], policy: POLICY },
   },
+  "a container by its name": {
+    binding: { name: "web", grants: ["aws"], container: { name: "web" } },
+  },
+  "a container by its label": {
+    binding: {
+      name: "web",
+      grants: ["aws"],
+      container: { label: { key: "app", value: "web" } },
+    },
+  },
   "a token file": { tokenFile: true },
   "files of a service": {
     directory: "/home/ana/.local/share/moat/bound/web/files",
@@ -168,6 +178,56 @@ for (const [name, policy] of Object.entries(BAD_POLICIES)) {
     await assert.rejects(bed.store.get("web"), { code: "binding-damaged" });
   });
 }
+
+for (const container of [null, {}, "web", { name: "web", more: 1 }]) {
+  Deno.test(`get() refuses a binding whose container is ${JSON.stringify(container)}`, async () => {
+    await using bed = await openBed();
+    await bed.put("web");
+    const file = JSON.parse(await Deno.readTextFile(bed.fileOf("web")));
+    await Deno.writeTextFile(
+      bed.fileOf("web"),
+      JSON.stringify({ ...file, container }),
+    );
+    await assert.rejects(bed.store.get("web"), { code: "binding-damaged" });
+  });
+}
+
+/** For one container alone. */
+const CONTAINED: Partial<Unwritten> = {
+  binding: { name: "web", grants: ["aws"], container: { name: "web" } },
+};
+
+Deno.test("put() marks a binding of a container for whoever starts", async () => {
+  await using bed = await openBed();
+  await bed.put("other");
+  await bed.put("web", CONTAINED);
+  assert.deepEqual(await namesIn(bed.store.paths.bound), ["web"]);
+});
+
+Deno.test("put() takes the mark away with the container", async () => {
+  await using bed = await openBed();
+  await bed.put("web", CONTAINED);
+  await bed.put("web");
+  assert.deepEqual(await namesIn(bed.store.paths.bound), []);
+});
+
+Deno.test("put() keeps the mark when files go", async () => {
+  await using bed = await openBed();
+  await bed.put("web", { ...CONTAINED, directory: "/moat", tokenFile: true });
+  await bed.put("web", CONTAINED);
+  const { bound } = bed.store.paths;
+  assert.deepEqual(
+    [await namesIn(bound), await namesIn(join(bound, "web"))],
+    [["web"], []],
+  );
+});
+
+Deno.test("delete() takes the mark away", async () => {
+  await using bed = await openBed();
+  await bed.put("web", CONTAINED);
+  await bed.store.delete("web");
+  assert.deepEqual(await namesIn(bed.store.paths.bound), []);
+});
 
 Deno.test("get() finds no policy in a file without one", async () => {
   await using bed = await openBed();

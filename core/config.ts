@@ -11,6 +11,7 @@ import { MoatError, usageError } from "./errors.ts";
 import { cannotRead, missingOk, writersFault } from "./files.ts";
 import { formatAuthority, parseAuthority } from "./host.ts";
 import { formatHostPattern, parseHostPattern } from "./host_pattern.ts";
+import { type MetadataSettings, NO_METADATA } from "./metadata.ts";
 import type { Platform } from "./platform.ts";
 import {
   DEFAULT_POLICY,
@@ -30,6 +31,10 @@ export interface Config {
   readonly policy: Policy;
   /** By the name of the binding. */
   readonly bindings: ReadonlyMap<string, Policy>;
+  /** Of containers that ask an instance metadata service. */
+  readonly metadata: MetadataSettings;
+  /** URLs of the container engines' sockets; absent: where they usually are. */
+  readonly engines?: readonly string[];
 }
 
 /** Far more than anyone writes. */
@@ -54,7 +59,11 @@ export async function loadConfig(
   const bytes = await readFile(file);
   if (bytes) return parseConfig(decode(bytes, file), file);
   if (named === undefined) {
-    return { policy: DEFAULT_POLICY, bindings: new Map() };
+    return {
+      policy: DEFAULT_POLICY,
+      bindings: new Map(),
+      metadata: NO_METADATA,
+    };
   }
   throw new MoatError(
     "config-not-found",
@@ -135,13 +144,14 @@ export function parseConfig(text: string, file: string): Config {
     file,
     read(top) {
       // A further table, such as [proxy], is a further key here.
-      const table = top.table("policy", "bindings");
+      const table = top.table("policy", "bindings", "metadata");
       const policy = table.find("policy");
       const bindings = table.find("bindings")?.entries() ?? [];
       return {
         file,
         policy: policy ? readPolicy(policy) : DEFAULT_POLICY,
         bindings: new Map(bindings.map(readBinding)),
+        ...readMetadata(table.find("metadata")),
       };
     },
   });
@@ -154,6 +164,42 @@ function readBinding([name, shape]: [string, Shape]): [string, Policy] {
     shape.fail("wanted the name of a binding");
   }
   return [name, readPolicy(shape.table("policy").get("policy"))];
+}
+
+/** Whether its texts are roles, accounts or paths is checked by the provider. */
+function readMetadata(
+  shape: Shape | undefined,
+): Pick<Config, "metadata" | "engines"> {
+  if (!shape) return { metadata: NO_METADATA };
+  const table = shape.table(
+    "grant",
+    "roles",
+    "default_role",
+    "default_account",
+    "v1",
+    "passthrough",
+    "engines",
+  );
+  const texts = (key: "roles" | "passthrough" | "engines") =>
+    table.find(key)?.list().map((item) => item.text());
+  const grant = table.find("grant")?.textAs(
+    "the name of a grant",
+    (text) => /^[\w.@-]+(:[\w.@-]+)?$/.test(text) ? text : undefined,
+  );
+  const defaultRole = table.find("default_role")?.text();
+  const defaultAccount = table.find("default_account")?.text();
+  const engines = texts("engines");
+  return {
+    metadata: {
+      ...(grant !== undefined && { grant }),
+      roles: texts("roles") ?? [],
+      ...(defaultRole !== undefined && { defaultRole }),
+      ...(defaultAccount !== undefined && { defaultAccount }),
+      v1: table.find("v1")?.boolean() ?? false,
+      passthrough: texts("passthrough") ?? [],
+    },
+    ...(engines && { engines }),
+  };
 }
 
 function readPolicy(shape: Shape): Policy {

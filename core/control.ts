@@ -9,6 +9,7 @@
 import { dirname } from "node:path";
 import type { Binding } from "./binding.ts";
 import type { Clock } from "./clock.ts";
+import type { ContainerMatch } from "./container.ts";
 import { MoatError } from "./errors.ts";
 import { checkPrivateDir, writeAll } from "./files.ts";
 import type { JsonObject } from "./grant.ts";
@@ -37,6 +38,8 @@ export interface RunRequest {
   readonly policy?: Policy;
   /** See {@link Binding.subject}. */
   readonly subject?: NonNullable<Binding["subject"]>;
+  /** See {@link Binding.container}. */
+  readonly container?: ContainerMatch;
 }
 
 /** What a run was given. */
@@ -75,6 +78,8 @@ export interface ProxyStatus {
   readonly version: string;
   /** The base URL of each permanent listener. */
   readonly listeners: readonly string[];
+  /** The base URL of each listener for instance metadata; absent: there is none. */
+  readonly imds?: readonly string[];
   /** The names of live runs. */
   readonly runs: readonly string[];
   /** The names of stored bindings that a client has used, or that have a listener. */

@@ -21,6 +21,7 @@
  * @module
  */
 
+import { type ContainerMatch, engineOptions } from "./container.ts";
 import { MoatError, usageError } from "./errors.ts";
 import { shellWord, UNPRINTABLE } from "./text.ts";
 
@@ -66,6 +67,8 @@ export interface EnvironmentView {
   }[];
   /** What a container starts before its command. */
   readonly entrypoint?: readonly string[] | undefined;
+  /** The container that alone may use it. */
+  readonly container?: ContainerMatch | undefined;
 }
 
 /** The credential's name in a systemd unit. */
@@ -100,7 +103,8 @@ export function parseFormat(text: string): Format {
  *   each variable whose value is the file's path names the service's own copy
  *   (`%d`, since systemd 250).
  *
- * `env`, `export` and `systemd` have no word for mounts, hosts and entrypoint.
+ * `env`, `export` and `systemd` have no word for mounts, hosts, entrypoint and
+ * container.
  *
  * @param format The format.
  * @param view What the client needs.
@@ -143,10 +147,10 @@ const FORMATTERS: Readonly<
 
 function jsonOf(view: EnvironmentView): EnvironmentView {
   const { name, environment, environmentFile, tokenFile } = view;
-  const { mounts, hosts, entrypoint } = view;
+  const { mounts, hosts, entrypoint, container } = view;
   return {
     ...{ name, environment, environmentFile, tokenFile },
-    ...{ mounts, hosts, entrypoint },
+    ...{ mounts, hosts, entrypoint, container },
   };
 }
 
@@ -156,7 +160,7 @@ function quote(value: string): string {
 }
 
 function dockerOptions(view: EnvironmentView): string[] {
-  const { mounts, hosts, entrypoint = [] } = view;
+  const { mounts, hosts, entrypoint = [], container = {} } = view;
   if (entrypoint.length > 1) {
     throw badValue("the entrypoint", "arguments, which follow the image");
   }
@@ -170,6 +174,7 @@ function dockerOptions(view: EnvironmentView): string[] {
       checkPath(`${name}:${address}`),
     ]),
     ...entrypoint.flatMap((program) => ["--entrypoint", checkPath(program)]),
+    ...engineOptions(container),
   ];
 }
 
@@ -195,7 +200,7 @@ function environmentFileOf({ environmentFile }: EnvironmentView): string {
 
 /** JSON texts are YAML; a dollar would be taken as a variable. */
 function composeLines(view: EnvironmentView): string[] {
-  const { name, environment, mounts, hosts, entrypoint } = view;
+  const { name, environment, mounts, hosts, entrypoint, container } = view;
   if (!/^[\w.-]+$/.test(name)) {
     throw badValue(
       `the binding's name ${JSON.stringify(name)}`,
@@ -231,6 +236,15 @@ function composeLines(view: EnvironmentView): string[] {
     ...section(
       "entrypoint",
       (entrypoint ?? []).map((word) => `      - ${yaml(word)}`),
+    ),
+    ...container?.name === undefined
+      ? []
+      : [`    container_name: ${yaml(container.name)}`],
+    ...section(
+      "labels",
+      container?.label
+        ? [`      - ${yaml(`${container.label.key}=${container.label.value}`)}`]
+        : [],
     ),
   ];
   const service = `  ${yaml(name)}:`;

@@ -174,6 +174,31 @@ Deno.test("formatEnvironment() writes json of the known members only", () => {
 
 // What cannot be written.
 
+const CONTAINED = view({
+  environment: { A: "b" },
+  environmentFile: "/e",
+  container: { name: "web", label: { key: "app", value: "a $b" } },
+});
+
+Deno.test("formatEnvironment() gives docker the name and label of the container", () => {
+  assert.equal(
+    formatEnvironment("docker", CONTAINED),
+    "--env-file /e --name web --label 'app=a $b'\n",
+  );
+});
+
+Deno.test("formatEnvironment() gives compose the name and label of the container", () => {
+  assert.match(
+    formatEnvironment("compose", CONTAINED),
+    /\n {4}container_name: "web"\n {4}labels:\n {6}- "app=a \$\$b"\n$/,
+  );
+});
+
+Deno.test("formatEnvironment() gives JSON the container", () => {
+  const { container } = JSON.parse(formatEnvironment("json", CONTAINED));
+  assert.deepEqual(container, CONTAINED.container);
+});
+
 const REFUSED: { name: string; formats: Format[]; value: string }[] = [
   { name: "a newline", formats: ["env", "compose"], value: "a\nB=c" },
   { name: "a carriage return", formats: ["env", "compose"], value: "a\r" },

@@ -5,12 +5,16 @@
  * @module
  */
 
+import type { Answer } from "./answer.ts";
 import type { Access, Binding } from "./binding.ts";
 import type { BindingFormat, NewBinding } from "./binding_store.ts";
 import { MoatError } from "./errors.ts";
 import type { Grant, JsonObject } from "./grant.ts";
+import type { MetadataOptions, MetadataService } from "./metadata.ts";
 import type { Platform } from "./platform.ts";
 import type { Secret } from "./secret.ts";
+
+export { Answer, errorAnswer } from "./answer.ts";
 
 /** One flag of a command, as data: parser, help and completions read it. */
 export interface Flag {
@@ -18,6 +22,8 @@ export interface Flag {
   readonly name: string;
   /** The placeholder in help, such as `ARN`; absent for a switch. */
   readonly value?: string;
+  /** Its value where none is given; absent: one must be. */
+  readonly valueIfBare?: string;
   /** One line for help, without a final period. */
   readonly summary: string;
   /** Whether it may be given more than once. Default: false. */
@@ -75,7 +81,7 @@ export interface Mode {
   readonly name: string;
   /** One line for help. */
   readonly summary: string;
-  /** Where the client sends its token. */
+  /** Where the client sends its token; `container` if it has none and is known by its address. */
   readonly access: Access;
   /** Whether the client reads its files, wherever they are. */
   readonly needsFiles: boolean;
@@ -171,61 +177,6 @@ export interface InjectionRegistrar {
   substitute(substitution: Substitution): void;
   /** Allows a host, spelled as {@link Injection.host}, without reading what goes there. */
   allow(host: string): void;
-}
-
-/** What a client is answered. Immutable, so that its bytes can be kept. */
-export class Answer {
-  /** HTTP status code. */
-  readonly status: number;
-  /** Value of Content-Type. */
-  readonly contentType: string;
-  /** The whole body. */
-  readonly body: string;
-  /** Further headers, such as `Allow`. */
-  readonly headers: readonly (readonly [name: string, value: string])[];
-
-  /**
-   * Makes an answer.
-   *
-   * @param status HTTP status code.
-   * @param body The whole body.
-   * @param contentType Default `application/json`.
-   * @param headers Further headers; names and values without CR, LF.
-   */
-  constructor(
-    status: number,
-    body: string,
-    contentType = "application/json",
-    headers: readonly (readonly [name: string, value: string])[] = [],
-  ) {
-    this.status = status;
-    this.body = body;
-    this.contentType = contentType;
-    this.headers = headers;
-  }
-}
-
-/**
- * Makes the error shape that AWS SDKs and people can both read.
- *
- * @param status HTTP status code.
- * @param code A kebab-case or SDK-shaped word.
- * @param message One sentence; no secret, path or stack.
- * @param headers Further headers.
- * @returns An answer whose body is `{"code","message"}`.
- */
-export function errorAnswer(
-  status: number,
-  code: string,
-  message: string,
-  headers: readonly (readonly [name: string, value: string])[] = [],
-): Answer {
-  return new Answer(
-    status,
-    JSON.stringify({ code, message }),
-    "application/json",
-    headers,
-  );
 }
 
 /** One authenticated request for an endpoint. */
@@ -369,6 +320,17 @@ export interface Provider {
    * @throws {MoatError} `usage` for one that no client accepts.
    */
   checkUrl?(url: string, mode: Mode): CheckedUrl;
+  /**
+   * Serves an instance metadata service.
+   *
+   * @throws {MoatError} `usage` or `bad-config` for settings that it cannot use.
+   */
+  metadata?(options: MetadataOptions): MetadataService;
+  /**
+   * Makes the grant of containers that name their roles themselves, from this
+   * process's environment; it is not stored.
+   */
+  environmentGrant?(): Promise<Grant>;
   /** Bindings of the program that this provider takes the place of. */
   readonly foreignBindings?: ForeignBindings;
   /** Flags with which a binding narrows a grant. */

@@ -6,6 +6,7 @@
 
 import type { BindingStore, NewBinding } from "$core/binding_store.ts";
 import type { Arguments } from "$core/cli/command.ts";
+import type { ContainerMatch } from "$core/container.ts";
 import type { ProxyStatus } from "$core/control.ts";
 import type { Reach } from "$core/reach.ts";
 import { MoatError, usageError } from "$core/errors.ts";
@@ -17,6 +18,12 @@ import {
   isUnspecified,
   portOf,
 } from "./addresses.ts";
+import {
+  noMetadata,
+  parseContainer,
+  refuseHiddenAddress,
+  refuseTokenFlags,
+} from "./container_match.ts";
 import { findMode, moded } from "./modes.ts";
 
 /** How a client reaches us, and what it is given. */
@@ -116,6 +123,34 @@ export function checkMode(
   return mode;
 }
 
+/**
+ * Reads which container alone may use a binding.
+ *
+ * @param name The binding's name, for the hint.
+ * @param mode How its client asks.
+ * @param args The command line.
+ * @returns The container; undefined if any client with the token may.
+ * @throws {MoatError} `usage`, also without one in a mode that has no token.
+ */
+export function readContainer(
+  name: string,
+  mode: Mode | undefined,
+  { flags }: Pick<Arguments, "flags">,
+): ContainerMatch | undefined {
+  const given = flags["container"] as string | undefined;
+  if (mode?.access !== "container") {
+    return given === undefined ? undefined : parseContainer(given);
+  }
+  refuseTokenFlags(mode, flags);
+  if (given !== undefined) return parseContainer(given);
+  throw usageError(
+    `Cannot bind in mode ${mode.name} without --container: its clients have no token and are known by their container alone`,
+    `moat bind ${name} --grant ${
+      (flags["grant"] as readonly string[] | undefined)?.[0] ?? "GRANT"
+    } --mode ${mode.name} --container NAME`,
+  );
+}
+
 /** What {@link findClient} goes by. */
 export interface ClientQuestion {
   /** All providers. */
@@ -138,6 +173,22 @@ export interface ClientQuestion {
  * @throws {MoatError} `usage`, `not-reachable`, or what the engine says.
  */
 export async function findClient(
+  question: ClientQuestion,
+): Promise<PlannedClient> {
+  const { mode, args } = question;
+  const found = await findAnyClient(question);
+  const { directory, ...client } = found;
+  if (mode?.access === "container") return client;
+  if (args.flags["container"] === undefined) return found;
+  refuseHiddenAddress(client.reach);
+  if (directory !== undefined || !client.tokenFile) return found;
+  throw usageError(
+    "Cannot bind a container whose token is in a file: where it sees its files depends on its engine",
+    "add --engine docker or --engine podman",
+  );
+}
+
+async function findAnyClient(
   { registry, args, mode, isIntercepted, proxy }: ClientQuestion,
 ): Promise<PlannedClient> {
   const { flags } = args;
@@ -148,7 +199,7 @@ export async function findClient(
   const warnings = queryWarnings(mode);
   const fixed = typeof mode?.reach === "object" ? mode.reach : undefined;
   if (fixed) refuseUrl(flags, mode);
-  const notes = fixed ? checkServed(fixed, proxy) : [];
+  const notes = fixed ? checkServed(mode, fixed, proxy) : [];
   if (flags["network"] !== undefined || flags["engine"] !== undefined) {
     const { findContainer } = await import("./bind_container.ts");
     const found = await findContainer(flags, mode, ownUrl(proxy));
@@ -199,9 +250,15 @@ function hostOf(url: string): string {
 
 /** A relative URI that nobody serves would only fail in the client. */
 function checkServed(
+  mode: Mode | undefined,
   { hostname, port }: { readonly hostname: string; readonly port: number },
   proxy: ProxyStatus | undefined,
 ): readonly string[] {
+  if (mode?.access === "container") {
+    // Rules of the network may lead its clients to any listener.
+    if (!proxy || proxy.imds?.length) return [];
+    throw noMetadata("bind a client", true);
+  }
   const hint =
     `sudo moat network setup --apply, then moat proxy --listen ${DEFAULT_LISTEN} --listen ${hostname}:${port}`;
   if (!proxy && !lacksAddress(hostname)) {
@@ -259,12 +316,22 @@ export function queryWarnings(mode: Mode | undefined): string[] {
  *
  * @param stored The binding.
  * @param proxy The running proxy, if there is one.
+ * @param mode How its client asks.
  * @returns A sentence with the command that helps; undefined if all is well.
  */
 export function proxyAdvice(
   { url, reach }: Pick<NewBinding, "url" | "reach">,
   proxy: ProxyStatus | undefined,
+  mode?: Mode,
 ): string | undefined {
+  if (mode?.access === "container") {
+    if (proxy?.imds?.length) return undefined;
+    const { message, hint } = noMetadata(
+      "serve its client",
+      proxy !== undefined,
+    );
+    return `${message}; ${hint}`;
+  }
   const host = authorityOf(url);
   const isOwn = reach?.by === "gateway" || reach?.by === "socket" ||
     reach?.by === "name" || url.startsWith("https:");

@@ -6,7 +6,9 @@ import { headerProvider } from "../tests/support/header_provider.ts";
 import {
   checkMode,
   findClient,
+  proxyAdvice,
   queryWarnings,
+  readContainer,
   readGrantNames,
 } from "./bind_plan.ts";
 
@@ -31,11 +33,16 @@ const RELATIVE_QUERY = mode("relative-query", {
   reach: LINK_LOCAL,
 });
 
+const IMDS = mode("imds", {
+  access: "container",
+  reach: { hostname: "169.254.169.254", port: 80 },
+});
+
 const REGISTRY = createRegistry([
   headerProvider({ name: "plain" }),
   {
     ...headerProvider({ name: "alpha" }),
-    modes: [FILES, FULL, QUERY, RELATIVE, RELATIVE_QUERY],
+    modes: [FILES, FULL, QUERY, RELATIVE, RELATIVE_QUERY, IMDS],
     checkUrl: (url, { name }) => ({
       url: `${url}/checked-for-${name}`,
       warnings: ["the URL is odd"],
@@ -104,8 +111,8 @@ Deno.test("checkMode() finds no mode where there is nothing to choose", () => {
 
 const NO_MODES: [flags: FlagValues, hint: string][] = [
   [
-    { mode: "imds" },
-    "write one of files, full, full-query, relative, relative-query",
+    { mode: "nothing" },
+    "write one of files, full, full-query, relative, relative-query, imds",
   ],
   [
     { mode: "full-query", "token-file": true },
@@ -316,4 +323,77 @@ Deno.test("findClient() warns of query modes of containers, too", async () => {
 
 Deno.test("queryWarnings() has none for tokens in a field", () => {
   assert.deepEqual([FULL, undefined].flatMap(queryWarnings), []);
+});
+
+Deno.test("readContainer() finds none unless it is asked for", () => {
+  assert.equal(readContainer("web", FULL, args({})), undefined);
+});
+
+for (const wanted of [FULL, IMDS]) {
+  Deno.test(`readContainer() reads the container of mode ${wanted.name}`, () => {
+    const found = readContainer("web", wanted, args({ container: "db" }));
+    assert.deepEqual(found, { name: "db" });
+  });
+}
+
+Deno.test("readContainer() refuses none where there is no token", () => {
+  assert.throws(() => readContainer("web", IMDS, args({ grant: ["alpha"] })), {
+    code: "usage",
+    hint: "moat bind web --grant alpha --mode imds --container NAME",
+  });
+});
+
+Deno.test("readContainer() refuses a token's file where there is no token", () => {
+  const given = args({ container: "db", "token-file": true });
+  assert.throws(() => readContainer("web", IMDS, given), { code: "usage" });
+});
+
+const SERVED = { ...proxyOn("http://127.0.0.1:1"), imds: ["http://x"] };
+
+Deno.test("findClient() sends a client without a token to its address", async () => {
+  const { url, reach, directory } = await find(IMDS, {}, SERVED);
+  assert.deepEqual([url, reach, directory], [
+    "http://169.254.169.254",
+    { by: "address", address: "169.254.169.254", port: 80 },
+    undefined,
+  ]);
+});
+
+Deno.test("findClient() refuses a client without a token where none is served", async () => {
+  await assert.rejects(find(IMDS, {}, proxyOn("http://169.254.169.254:80")), {
+    code: "not-reachable",
+    hint: "sudo moat network-rules --apply, then sudo moat proxy --imds",
+  });
+});
+
+const ADVICE: [name: string, proxy: ProxyStatus | undefined, RegExp][] = [
+  ["no proxy", undefined, /no proxy is running.*; sudo moat network-rules/],
+  ["another proxy", proxyOn(), /the running proxy serves no.*; sudo moat/],
+];
+for (const [name, proxy, wanted] of ADVICE) {
+  Deno.test(`proxyAdvice() tells what a client without a token needs of ${name}`, async () => {
+    assert.match(proxyAdvice(await find(IMDS), proxy, IMDS) ?? "", wanted);
+  });
+}
+
+Deno.test("proxyAdvice() is content where metadata is served", async () => {
+  assert.equal(proxyAdvice(await find(IMDS), SERVED, IMDS), undefined);
+});
+
+const CONTAINED = { container: "web" };
+const HIDDEN: [name: string, mode: Mode, flags: FlagValues, RegExp][] = [
+  ["on loopback", FULL, CONTAINED, /every client has the host's address/],
+  ["behind a relay", FULL, { ...CONTAINED, network: "none" }, /a relay's/],
+  ["with a token file", RELATIVE, { ...CONTAINED, "token-file": true }, /file/],
+];
+for (const [name, mode, flags, message] of HIDDEN) {
+  Deno.test(`findClient() refuses a single container ${name}`, async () => {
+    const asked = find(mode, flags, proxyOn("http://0.0.0.0:80"));
+    await assert.rejects(asked, { code: "usage", message });
+  });
+}
+
+Deno.test("findClient() takes a single container at an address", async () => {
+  const { url } = await find(RELATIVE, CONTAINED, proxyOn("http://0.0.0.0:80"));
+  assert.equal(url, "http://169.254.170.2");
 });

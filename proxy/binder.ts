@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Binding } from "$core/binding.ts";
+import type { Access, Binding } from "$core/binding.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
@@ -36,12 +36,6 @@ const GRANT_GONE = errorAnswer(
   "grant-gone",
   "The grant behind this endpoint was revoked, or this binding may not use it any more",
 );
-
-/** What a binding may have now. */
-export interface Rights extends Served {
-  /** The grants behind it. */
-  readonly grants: readonly Grant[];
-}
 
 /** Environment and files of a client. */
 export interface ClientSetup {
@@ -80,7 +74,7 @@ export class Binder {
     binding: Binding,
     grants: readonly Grant[],
     onMisfit?: OnMisfit,
-  ): Rights {
+  ): Served {
     const routes = new Map<string, EndpointHandler>();
     const served: Grant[] = [];
     const declared: Declared[] = [];
@@ -183,9 +177,18 @@ export class Binder {
    * @throws {MoatError} `usage` for a mode that there is not.
    */
   live(entry: Omit<Entry, "access">, served: Served): LiveBinding {
-    const { grants, mode } = entry.binding;
-    const access = findMode(this.#registry, grants, mode)?.access ?? "header";
+    const access = this.access(entry.binding);
     return new LiveBinding({ ...entry, access }, served);
+  }
+
+  /**
+   * Tells where a binding's client sends its token.
+   *
+   * @param binding The binding.
+   * @throws {MoatError} `usage` for a mode that there is not.
+   */
+  access({ grants, mode }: Binding): Access {
+    return findMode(this.#registry, grants, mode)?.access ?? "header";
   }
 
   /**

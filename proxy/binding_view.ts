@@ -29,9 +29,9 @@ import { RELAY_PATH, RELAY_PORT, RELAY_SOCKET } from "./relay/relay.ts";
  * @param stored The binding.
  */
 export function isOfContainer(
-  { directory }: Pick<StoredBinding, "directory">,
+  { directory, binding }: Pick<StoredBinding, "directory" | "binding">,
 ): boolean {
-  return directory === CONTAINER_DIRECTORY;
+  return directory === CONTAINER_DIRECTORY || binding.container !== undefined;
 }
 
 /**
@@ -66,7 +66,8 @@ export function viewOf(
   stored: NewBinding,
   environment: Readonly<Record<string, string>>,
 ): EnvironmentView {
-  const { binding: { name }, reach, directory, tokenFile } = stored;
+  const { binding, reach, directory, tokenFile } = stored;
+  const { name, container } = binding;
   const tokenPath = bindings.tokenPath(name, directory !== undefined);
   const isContainer = isOfContainer(stored);
   // A unit that names the file would name the variables, too.
@@ -76,7 +77,7 @@ export function viewOf(
     environment,
     environmentFile: join(bindings.paths.environments, name),
     ...(tokenFile && !isContainer && !holdsAny && { tokenFile: tokenPath }),
-    mounts: isContainer
+    mounts: directory === CONTAINER_DIRECTORY
       ? [{
         source: bindings.filesPath(name),
         target: CONTAINER_DIRECTORY,
@@ -89,6 +90,7 @@ export function viewOf(
     ...(reach?.by === "socket" && {
       entrypoint: relayWords(reach.port),
     }),
+    ...(container && { container }),
   };
 }
 
@@ -113,8 +115,8 @@ export function printView(
   format: Format,
   view: EnvironmentView,
 ): void {
-  const { entrypoint, mounts, name } = view;
-  checkFormat(format, name, mounts.length > 0);
+  const { entrypoint, mounts, name, container } = view;
+  checkFormat(format, name, mounts.length > 0 || container !== undefined);
   if (format !== "docker" || !entrypoint) {
     return output.text(formatEnvironment(format, view));
   }

@@ -1,5 +1,5 @@
 /**
- * Live bindings by token: who may use which endpoints.
+ * Live bindings by token, or by container: who may use which endpoints.
  *
  * @module
  */
@@ -12,6 +12,8 @@ import {
   type ShownToken,
   TOKEN_PREFIX,
 } from "$core/binding.ts";
+import { type ContainerFacts, matchesContainer } from "$core/container.ts";
+import type { Grant } from "$core/grant.ts";
 import type { Answer, EndpointHandler } from "$core/provider.ts";
 import type { Outbound } from "./intercept/outbound.ts";
 
@@ -41,6 +43,8 @@ export interface Served {
   readonly otherwise: Answer;
   /** Where it may go through the forward proxy, and with what. */
   readonly outbound: Outbound;
+  /** The grants behind it that there are. */
+  readonly grants: readonly Grant[];
 }
 
 /** A binding that clients can use, with the endpoints of its grants. */
@@ -95,10 +99,14 @@ const NO_DIGEST = "-".repeat(64);
 /** All live bindings of a proxy. */
 export class BindingTable {
   readonly #byName = new Map<string, readonly LiveBinding[]>();
+  /** Those whose clients have no token. */
+  readonly #tokenless = new Set<string>();
   readonly #renewals = new Map<string, Promise<unknown>>();
   readonly #prefix: string;
   /** Told of each binding that is removed or replaced. */
   onRemoved: ((name: string) => void) | undefined;
+  /** Told when a binding whose client has no token is entered or removed. */
+  onTokenless: (() => void) | undefined;
   /** Makes a stored binding live. */
   load: ((name: string) => Promise<void>) | undefined;
 
@@ -129,10 +137,13 @@ export class BindingTable {
   /** Ends what was there when it cannot be found any more: whoever is told looks again. */
   #replace(name: string, forms?: readonly LiveBinding[]): boolean {
     const old = this.#byName.get(name);
+    const wasTokenless = this.#tokenless.delete(name);
+    if (isTokenless(forms?.at(-1))) this.#tokenless.add(name);
     if (forms) this.#byName.set(name, forms);
     else this.#byName.delete(name);
     old?.forEach((live) => live.end());
     if (old) this.onRemoved?.(name);
+    if (wasTokenless || this.#tokenless.has(name)) this.onTokenless?.();
     return old !== undefined;
   }
 
@@ -178,6 +189,43 @@ export class BindingTable {
     const now = () => match(shown, this.#byName.get(shown.name) ?? []);
     return entered.then(now, now);
   }
+
+  /**
+   * Finds the bindings whose client has no token and is this container.
+   *
+   * @param container What its engine says of it now.
+   * @returns All of them, also such as are not live because they cannot be
+   * read now: they count as bindings, and give nothing. At once unless one has
+   * to be loaded, or is about to be entered anew.
+   */
+  ofContainer(
+    container: ContainerFacts,
+  ): readonly LiveBinding[] | Promise<readonly LiveBinding[]> {
+    const found = this.#tokenlessOf(container);
+    const awaited = [
+      ...this.#renewals.values(),
+      ...found.filter(({ isLive }) => !isLive)
+        .map(({ binding }) => this.load?.(binding.name)),
+    ];
+    if (awaited.length === 0) return found;
+    return Promise.allSettled(awaited)
+      .then(() => this.#tokenlessOf(container));
+  }
+
+  /** Of one that is being changed, only what it becomes: no token has to last. */
+  #tokenlessOf(container: ContainerFacts): LiveBinding[] {
+    return [...this.#tokenless].flatMap((name) => {
+      const live = this.#byName.get(name)?.at(-1);
+      const { container: wanted } = live?.binding ?? {};
+      return live && wanted && matchesContainer(wanted, container)
+        ? [live]
+        : [];
+    });
+  }
+}
+
+function isTokenless(live: LiveBinding | undefined): boolean {
+  return live?.entry.access === "container";
 }
 
 /** All are compared, so that the time does not tell which one it is. */
@@ -189,5 +237,6 @@ function match(
   const equal = (digests.length > 0 ? digests : [NO_DIGEST])
     .map((known) => equalDigests(known, digest));
   const live = forms[equal.indexOf(true)];
-  return live?.isLive ? live : undefined;
+  // Where there is no token, none counts, not even that of the digest.
+  return live?.isLive && !isTokenless(live) ? live : undefined;
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { type Binding, digestToken } from "$core/binding.ts";
+import type { ContainerMatch } from "$core/container.ts";
 import { Answer } from "$core/provider.ts";
 import { DEFAULT_POLICY } from "$core/policy.ts";
+import { containerFacts } from "../tests/support/fake_containers.ts";
 import { Outbound } from "./intercept/outbound.ts";
 import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
 import { NOT_FOUND } from "./answers.ts";
@@ -30,6 +32,7 @@ function live(
     routes: new Map(),
     otherwise: NOT_FOUND,
     outbound: NOWHERE,
+    grants: [],
   });
 }
 
@@ -219,6 +222,7 @@ Deno.test("a live binding gives its permission and what it is served", () => {
     routes: new Map([["/a", () => new Answer(200, "")]]),
     otherwise: NOT_FOUND,
     outbound: NOWHERE,
+    grants: [],
   };
   const one = new LiveBinding(live("one").entry, served);
   assert.deepEqual([one.binding, one.served], [live("one").binding, served]);
@@ -256,4 +260,105 @@ Deno.test("find() waits for the renewal when told that the old binding ended", a
   table.set("one", [renewed]);
   renewal.resolve();
   assert.equal(await found, renewed);
+});
+
+/** A binding of a container without a token. */
+function ofContainer(
+  name: string,
+  container: ContainerMatch = { name: "web" },
+  more: Partial<Entry> = {},
+): LiveBinding {
+  const binding: Binding = { name, grants: ["a"], container };
+  return live(name, "A", { binding, access: "container", ...more });
+}
+
+const WEB = containerFacts({ labels: { app: "web" } });
+
+Deno.test("ofContainer() finds all bindings of a container", () => {
+  const table = new BindingTable();
+  const [one, two] = [
+    ofContainer("one"),
+    ofContainer("two", { label: { key: "app", value: "web" } }),
+  ];
+  table.set("one", [one]);
+  table.set("two", [two]);
+  table.set("other", [ofContainer("other", { name: "db" })]);
+  assert.deepEqual(table.ofContainer(WEB), [one, two]);
+});
+
+Deno.test("ofContainer() finds no binding that has a token", () => {
+  const table = new BindingTable();
+  table.set("one", [ofContainer("one", { name: "web" }, { access: "header" })]);
+  assert.deepEqual(table.ofContainer(WEB), []);
+});
+
+Deno.test("ofContainer() finds no binding that names no container", () => {
+  const table = new BindingTable();
+  table.set("one", [live("one", "A", { access: "container" })]);
+  assert.deepEqual(table.ofContainer(WEB), []);
+});
+
+Deno.test("ofContainer() finds no binding that was removed", () => {
+  const table = new BindingTable();
+  table.set("one", [ofContainer("one")]);
+  table.remove("one");
+  assert.deepEqual(table.ofContainer(WEB), []);
+});
+
+Deno.test("ofContainer() finds what a binding becomes", () => {
+  const table = new BindingTable();
+  const next = ofContainer("one", { name: "db" });
+  table.set("one", [ofContainer("one"), next]);
+  assert.deepEqual(table.ofContainer(WEB), []);
+  assert.deepEqual(table.ofContainer({ ...WEB, name: "db" }), [next]);
+});
+
+Deno.test("ofContainer() waits for a binding that is entered anew", async () => {
+  const table = new BindingTable();
+  table.set("one", [ofContainer("one")]);
+  const renewal = Promise.withResolvers<void>();
+  table.renew("one", renewal.promise);
+  const found = table.ofContainer(WEB);
+  const next = ofContainer("one");
+  table.set("one", [next]);
+  renewal.resolve();
+  assert.deepEqual(await found, [next]);
+});
+
+Deno.test("ofContainer() loads a binding that is not current", async () => {
+  const table = new BindingTable();
+  const next = ofContainer("one");
+  table.set("one", [
+    ofContainer("one", { name: "web" }, { isCurrent: () => false }),
+  ]);
+  table.load = (name) => Promise.resolve(table.set(name, [next]));
+  assert.deepEqual(await table.ofContainer(WEB), [next]);
+});
+
+Deno.test("ofContainer() gives a binding that cannot be loaded, which is not live", async () => {
+  const table = new BindingTable();
+  table.set("one", [
+    ofContainer("one", { name: "web" }, { isCurrent: () => false }),
+  ]);
+  table.load = () => Promise.reject(new Error("unreadable"));
+  const found = await table.ofContainer(WEB);
+  assert.deepEqual(found.map(({ isLive }) => isLive), [false]);
+});
+
+Deno.test("find() finds no binding whose client has no token", () => {
+  const table = new BindingTable();
+  table.set("one", [ofContainer("one")]);
+  assert.equal(table.find(tokenOf("one")), undefined);
+});
+
+Deno.test("onTokenless is told of bindings without a token alone", () => {
+  const table = new BindingTable();
+  let told = 0;
+  table.onTokenless = () => void told++;
+  table.set("one", [live("one")]);
+  table.remove("one");
+  assert.equal(told, 0);
+  table.set("one", [ofContainer("one")]);
+  table.set("one", [live("one")]);
+  assert.equal(told, 2);
 });

@@ -17,8 +17,8 @@ export interface ContainerGifts {
   readonly env: Readonly<Record<string, string>>;
   /** A file that only this user can read, with at least those variables that hold the token. */
   readonly environmentFile: string;
-  /** The directory of its files on the host. */
-  readonly directory: string;
+  /** The directory of its files on the host; undefined if it has none. */
+  readonly directory: string | undefined;
   /** Further options, such as a host name. */
   readonly options: readonly string[];
   /** Where its relay listens, if it needs one. */
@@ -41,7 +41,7 @@ export async function containerCommand(
   container: EngineRun,
   { env, environmentFile, directory, options, relayPort }: ContainerGifts,
 ): Promise<string[]> {
-  if (directory.includes(":")) {
+  if (directory?.includes(":")) {
     throw new MoatError(
       "bad-home",
       `Cannot mount "${directory}": a colon in a path cannot be given to ${container.engine}`,
@@ -54,14 +54,16 @@ export async function containerCommand(
     relayPort,
   );
   // z: on a host with SELinux the container may read it; ignored elsewhere.
-  const volume = `${directory}:${CONTAINER_DIRECTORY}:ro,z`;
+  const volume = directory === undefined
+    ? []
+    : ["--volume", `${directory}:${CONTAINER_DIRECTORY}:ro,z`];
   const isSecret = Object.values(env).some(holdsToken);
   const variables = Object.entries(env).flatMap(([name, value]) =>
     holdsToken(value) ? [] : ["--env", `${name}=${value}`]
   );
   return [
     // Right after the verb, so that the user's own options come later.
-    ...[...head, "--volume", volume, ...options],
+    ...[...head, ...volume, ...options],
     ...isSecret ? ["--env-file", environmentFile] : [],
     ...variables,
     ...tail,

@@ -9,6 +9,7 @@
 import { dirname } from "node:path";
 import * as v from "valibot";
 import { type Clock, sleep, systemClock } from "$core/clock.ts";
+import { type ContainerMatch, isContainerMatch } from "$core/container.ts";
 import {
   type ControlMethods,
   type ProxyStatus,
@@ -72,6 +73,7 @@ const RunOpenSchema = v.strictObject({
     user: v.exactOptional(v.string()),
     labels: v.exactOptional(v.record(v.string(), v.string())),
   })),
+  container: v.exactOptional(v.custom<ContainerMatch>(isContainerMatch)),
 });
 const RunCloseSchema = v.strictObject({ run: v.string() });
 const ChangedSchema = v.strictObject({ name: v.string() });

@@ -141,7 +141,7 @@ export async function bindForeign(
   if (!foreignBindings.asks(flags)) return refuseStray(provider, flags);
   for (
     const other of [
-      ...["grant", "engine", "network"],
+      ...["grant", "engine", "network", "container"],
       ...POLICY_FLAGS.map(({ name }) => name),
     ]
   ) {

@@ -21,8 +21,8 @@
  *   anyone else's rule, and no one else's `accept` overrides its `drop`. A
  *   bridge with a LAN behind it, such as for virtual machines, is not told
  *   apart: what remains is the token, without which nothing is served.
- * - The label tells our address from one that somebody else had put there.
- *   The kernel keeps it, so that there is no file to go stale.
+ * - The label tells our address from one that somebody else had put there, and
+ *   whether `moat network-rules` needs it too (`loopback_address.ts`).
  *
  * Both last until the next boot, as everything that `ip` and `nft` do.
  *
@@ -30,6 +30,13 @@
  */
 
 import { MoatError } from "$core/errors.ts";
+import {
+  type AddressState,
+  checkFree,
+  claimCommands,
+  type CommandLine,
+  releaseCommands,
+} from "./loopback_address.ts";
 
 /** Where SDKs look for container credentials. */
 export const LINK_LOCAL_ADDRESS = "169.254.170.2";
@@ -37,32 +44,7 @@ export const LINK_LOCAL_ADDRESS = "169.254.170.2";
 /** The port that a relative URI means. */
 export const LINK_LOCAL_PORT = 80;
 
-const CIDR = `${LINK_LOCAL_ADDRESS}/32`;
-const LABEL = "lo:moat";
 const TABLE = "ip moat_network";
-
-/** An address of this host, as `Deno.networkInterfaces` tells it. */
-export interface HostAddress {
-  /** The interface, or the address's label, such as `lo:moat`. */
-  readonly name: string;
-  /** With the length of its network's prefix, such as `172.17.0.1/16`. */
-  readonly cidr: string;
-}
-
-/** Who has 169.254.170.2 on this host. */
-export type AddressState =
-  /** Nobody. */
-  | { readonly state: "absent" }
-  /** The loopback device; setup did it. */
-  | { readonly state: "ours" }
-  /** The loopback device; somebody else did it. It serves as well. */
-  | { readonly state: "loopback" }
-  /** Another interface has it, or a network that it belongs to. */
-  | {
-    readonly state: "taken";
-    readonly interface: string;
-    readonly cidr: string;
-  };
 
 /**
  * Whether other machines are kept out: `unknown` without the right to ask,
@@ -70,57 +52,23 @@ export type AddressState =
  */
 export type GuardState = "present" | "absent" | "unknown" | "unavailable";
 
-/** A program and its arguments. */
-export type CommandLine = readonly [program: string, ...args: string[]];
-
 /**
  * Refuses systems whose containers live in a virtual machine.
  *
  * @param os As `Deno.build.os` says.
+ * @param subject What is to be managed. Default: 169.254.170.2.
  * @throws {MoatError} `not-supported` unless it is Linux.
  */
-export function checkSystem(os: typeof Deno.build.os): void {
+export function checkSystem(
+  os: typeof Deno.build.os,
+  subject: string = LINK_LOCAL_ADDRESS,
+): void {
   if (os === "linux") return;
   throw new MoatError(
     "not-supported",
-    `Cannot manage ${LINK_LOCAL_ADDRESS} here: wanted Linux, found ${os}`,
+    `Cannot manage ${subject} here: wanted Linux, found ${os}`,
     { hint: "use --mode process, which needs no address of this host" },
   );
-}
-
-/**
- * Finds out who has the address.
- *
- * @param addresses All addresses of this host.
- * @returns The loopback device if it does, else whoever is in the way. The
- * whole of 169.254.0.0/16, which desktops have, is not in the way.
- */
-export function findAddress(addresses: readonly HostAddress[]): AddressState {
-  const own = addresses.filter(({ cidr }) =>
-    cidr.startsWith(`${LINK_LOCAL_ADDRESS}/`)
-  );
-  if (own.some(({ name }) => name === LABEL)) return { state: "ours" };
-  if (own.some(({ name }) => /^lo(:|$)/.test(name))) {
-    return { state: "loopback" };
-  }
-  const other = own[0] ?? addresses.find(({ cidr }) => isInTheWay(cidr));
-  return other
-    ? { state: "taken", interface: other.name, cidr: other.cidr }
-    : { state: "absent" };
-}
-
-/** A container network that may give the address to a container of its own. */
-function isInTheWay(cidr: string): boolean {
-  const [address = "", prefix = ""] = cidr.split("/");
-  const length = Number(prefix);
-  if (address.includes(":") || length <= 16) return false;
-  const shift = 32 - length;
-  return toNumber(address) >>> shift ===
-    toNumber(LINK_LOCAL_ADDRESS) >>> shift;
-}
-
-function toNumber(address: string): number {
-  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
 }
 
 /**
@@ -135,27 +83,17 @@ export function setupCommands(
   address: AddressState,
   guard: GuardState,
 ): readonly CommandLine[] {
-  if (address.state === "taken") {
-    throw new MoatError(
-      "address-taken",
-      `Cannot set up ${LINK_LOCAL_ADDRESS}: wanted it unused, found ` +
-        `${address.cidr} on ${JSON.stringify(address.interface)}`,
-      {
-        hint: "remove that network or address first, or use --mode process, " +
-          "which needs no address",
-      },
-    );
-  }
-  const commands: CommandLine[] = [];
+  checkFree(
+    LINK_LOCAL_ADDRESS,
+    address,
+    "use --mode process, which needs no address",
+  );
   // Adding it anew replaces it in one step: right as well where it is unknown.
-  if (guard === "absent" || guard === "unknown") commands.push(addGuard());
-  if (address.state === "absent") {
-    commands.push([
-      ...["ip", "address", "add", CIDR, "dev", "lo"] as const,
-      ...["scope", "host", "label", LABEL],
-    ]);
-  }
-  return commands;
+  const isMissing = guard === "absent" || guard === "unknown";
+  return [
+    ...(isMissing ? [addGuard()] : []),
+    ...claimCommands(LINK_LOCAL_ADDRESS, address, "ours"),
+  ];
 }
 
 function addGuard(): CommandLine {
@@ -181,17 +119,13 @@ export function removeCommands(
   address: AddressState,
   guard: GuardState,
 ): readonly CommandLine[] {
-  const commands: CommandLine[] = [];
-  if (address.state === "ours") {
-    commands.push([
-      ...["ip", "address", "delete", CIDR, "dev", "lo"] as const,
-      ...["label", LABEL],
-    ]);
-  }
-  if (guard === "present" || guard === "unknown") {
-    commands.push(["nft", `add table ${TABLE}; delete table ${TABLE}`]);
-  }
-  return commands;
+  const isThere = guard === "present" || guard === "unknown";
+  return [
+    ...releaseCommands(LINK_LOCAL_ADDRESS, address, "ours"),
+    ...(isThere
+      ? [["nft", `add table ${TABLE}; delete table ${TABLE}`] as const]
+      : []),
+  ];
 }
 
 /** Asks whether the guard is there: exit status 0 if it is. */

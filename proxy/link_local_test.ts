@@ -1,91 +1,15 @@
 import assert from "node:assert/strict";
 import {
-  type AddressState,
   checkSystem,
-  findAddress,
   findListener,
   type GuardState,
   hasCapability,
-  type HostAddress,
   type NetworkFacts,
   nextStep,
   removeCommands,
   setupCommands,
 } from "./link_local.ts";
-
-const LOOPBACK: HostAddress[] = [
-  { name: "lo", cidr: "127.0.0.1/8" },
-  { name: "lo", cidr: "::1/128" },
-  { name: "eth0", cidr: "192.168.1.7/24" },
-];
-
-const ADDRESSES: {
-  name: string;
-  more: HostAddress[];
-  expected: AddressState;
-}[] = [
-  { name: "nothing of it", more: [], expected: { state: "absent" } },
-  {
-    name: "our address by its label",
-    more: [{ name: "lo:moat", cidr: "169.254.170.2/32" }],
-    expected: { state: "ours" },
-  },
-  {
-    name: "somebody else's on the loopback device",
-    more: [{ name: "lo", cidr: "169.254.170.2/32" }],
-    expected: { state: "loopback" },
-  },
-  {
-    name: "somebody else's with a label of theirs",
-    more: [{ name: "lo:0", cidr: "169.254.170.2/32" }],
-    expected: { state: "loopback" },
-  },
-  {
-    name: "the address on another interface",
-    more: [{ name: "ecs0", cidr: "169.254.170.2/32" }],
-    expected: { state: "taken", interface: "ecs0", cidr: "169.254.170.2/32" },
-  },
-  {
-    name: "an interface whose name begins as the loopback's",
-    more: [{ name: "lower0", cidr: "169.254.170.2/32" }],
-    expected: { state: "taken", interface: "lower0", cidr: "169.254.170.2/32" },
-  },
-  {
-    name: "a container network around it",
-    more: [{ name: "br-1", cidr: "169.254.170.1/24" }],
-    expected: { state: "taken", interface: "br-1", cidr: "169.254.170.1/24" },
-  },
-  {
-    name: "a wider container network around it",
-    more: [{ name: "br-1", cidr: "169.254.160.1/20" }],
-    expected: { state: "taken", interface: "br-1", cidr: "169.254.160.1/20" },
-  },
-  {
-    name: "a network beside it",
-    more: [{ name: "br-1", cidr: "169.254.172.1/22" }],
-    expected: { state: "absent" },
-  },
-  {
-    name: "a desktop's link-local network",
-    more: [{ name: "eth0", cidr: "169.254.9.9/16" }],
-    expected: { state: "absent" },
-  },
-  {
-    name: "a tunnel's own address beside it",
-    more: [{ name: "tun0", cidr: "169.254.170.3/32" }],
-    expected: { state: "absent" },
-  },
-  {
-    name: "an address that only begins alike",
-    more: [{ name: "lo", cidr: "169.254.170.23/32" }],
-    expected: { state: "absent" },
-  },
-];
-for (const { name, more, expected } of ADDRESSES) {
-  Deno.test(`findAddress() finds ${name}`, () => {
-    assert.deepEqual(findAddress([...LOOPBACK, ...more]), expected);
-  });
-}
+import type { AddressState } from "./loopback_address.ts";
 
 const PROGRAMS: {
   address: AddressState["state"];
@@ -104,6 +28,18 @@ const PROGRAMS: {
   { address: "absent", guard: "unavailable", setup: ["ip"], remove: [] },
   { address: "ours", guard: "absent", setup: ["nft"], remove: ["ip"] },
   { address: "ours", guard: "present", setup: [], remove: ["ip", "nft"] },
+  {
+    address: "rules",
+    guard: "absent",
+    setup: ["nft", "ip", "ip"],
+    remove: [],
+  },
+  {
+    address: "shared",
+    guard: "present",
+    setup: [],
+    remove: ["ip", "ip", "nft"],
+  },
   { address: "loopback", guard: "absent", setup: ["nft"], remove: [] },
   { address: "loopback", guard: "present", setup: [], remove: ["nft"] },
 ];

@@ -111,11 +111,12 @@ export class Listeners {
    * Listens for the proxy's whole life.
    *
    * @param address Where; port 0 takes any.
+   * @param flag The flag or variable that named the address, for hints.
    * @returns The base URL.
    * @throws {MoatError} `address-in-use`, `address-unavailable`, `address-denied`.
    */
-  listen(address: ListenAddress): string {
-    const server = this.#serve(address);
+  listen(address: ListenAddress, flag?: string): string {
+    const server = this.#serve(address, this.#service, flag);
     this.#permanent.push({ address: addressOf(server), server });
     return urlOf(addressOf(server));
   }
@@ -462,14 +463,24 @@ function openListener(
       throw new MoatError(
         "address-in-use",
         `Cannot listen on ${where}: another program does`,
-        { hint: `give ${flag} 127.0.0.1:0 for any free port`, cause },
+        {
+          hint: flag === "PORT"
+            ? "set PORT to a free one"
+            : `give ${flag} 127.0.0.1:0 for any free port`,
+          cause,
+        },
       );
     }
     if (cause instanceof Deno.errors.AddrNotAvailable) {
       throw new MoatError(
         "address-unavailable",
         `Cannot listen on ${where}: no interface of this host has that address`,
-        { hint: "ip address shows those there are", cause },
+        {
+          hint: flag === "--imds"
+            ? "sudo moat network-rules --apply gives this host the address"
+            : "ip address shows those there are",
+          cause,
+        },
       );
     }
     if (cause instanceof Deno.errors.PermissionDenied) {

@@ -63,6 +63,7 @@ export async function chooseReach(
   const place = await findPlace(run, ask);
   const { because } = place;
   const wanted = mode?.reach ?? "any";
+  if (mode?.access === "container") refuseShared(place, run);
   if (typeof wanted === "object") return byAddress(wanted, place, run);
   if (place.kind === "host") {
     return {
@@ -109,6 +110,16 @@ function byRelay(because: string, run: EngineRun): ContainerReach {
     options: [],
     reason: `by a relay on its own loopback, because ${because}`,
   };
+}
+
+/** A client that is known by its address must have one of its own. */
+function refuseShared({ kind, because }: Place, run: EngineRun): void {
+  if (kind !== "host") return;
+  throw noWay(
+    run,
+    `${because}, so nothing tells it from programs of this host`,
+    "leave --network out, or use --mode ecs-full",
+  );
 }
 
 function byAddress(

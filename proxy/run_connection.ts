@@ -16,6 +16,7 @@ import {
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Secret } from "$core/secret.ts";
 import { portOf } from "./addresses.ts";
+import { SERVE_METADATA } from "./container_match.ts";
 import { startProxy } from "./start_proxy.ts";
 
 /** While the proxy is away, how often to look for it. */
@@ -33,12 +34,15 @@ const RETRIES_BEFORE_START = 5;
 /** After 2 s the person should know. */
 const RETRIES_BEFORE_WARNING = 20;
 
+/** Gives a client another token. */
+type ReplaceToken = (token: Secret) => Promise<void>;
+
 /** An open run. */
 export class RunConnection {
   readonly #context: CommandContext;
   #request: RunRequest;
   #client: ControlClient;
-  readonly #replaceToken: ((token: Secret) => Promise<void>) | undefined;
+  readonly #replaceToken: ReplaceToken | undefined;
   #isClosed = false;
   /** What the proxy gave at first. */
   readonly opened: RunOpened;
@@ -48,7 +52,7 @@ export class RunConnection {
     request: RunRequest,
     client: ControlClient,
     opened: RunOpened,
-    replaceToken: (token: Secret) => Promise<void>,
+    replaceToken: ReplaceToken | undefined,
   ) {
     // An environment cannot be changed any more.
     const isFixed = Object.values(opened.env).some(holdsToken);
@@ -67,14 +71,14 @@ export class RunConnection {
    * @param request What the run asks for.
    * @param replaceToken Gives the client another token: while the proxy was
    * away, somebody else may have listened where it sent the one before. Not
-   * called when its environment holds the token.
+   * called when its environment holds the token; undefined without any token.
    * @returns The open run.
    * @throws {MoatError} The proxy's own error, or `proxy-not-started`.
    */
   static async open(
     context: CommandContext,
     request: RunRequest,
-    replaceToken: (token: Secret) => Promise<void>,
+    replaceToken: ReplaceToken | undefined,
   ): Promise<RunConnection> {
     const { clock } = context.platform;
     const deadline = clock.now() + PATIENCE_MS;
@@ -115,10 +119,10 @@ export class RunConnection {
       if (this.#isClosed) return;
       for (let retry = 1; !this.#isClosed; retry++) {
         const mayStart = retry >= RETRIES_BEFORE_START &&
-          this.opened.endsWhenIdle;
+          this.opened.endsWhenIdle && !this.#request.container;
         if (await this.#resume(mayStart)) break;
         if (retry === RETRIES_BEFORE_WARNING) {
-          warn(this.#context, gone(this.opened));
+          warn(this.#context, gone(this.#request, this.opened));
         }
         await sleep(this.#context.platform.clock, RETRY_MS);
       }
@@ -212,11 +216,18 @@ function warn({ output }: CommandContext, { message, hint }: MoatError): void {
   output.warn(hint ? `${message}; ${hint}` : message);
 }
 
-function gone({ endpointUrl }: RunOpened): MoatError {
+function gone(
+  { container }: RunRequest,
+  { endpointUrl }: RunOpened,
+): MoatError {
   return new MoatError(
     "proxy-gone",
     "The proxy has ended: the command gets no credentials for now",
-    { hint: `moat proxy --listen ${new URL(endpointUrl).host}` },
+    {
+      hint: container
+        ? SERVE_METADATA
+        : `moat proxy --listen ${new URL(endpointUrl).host}`,
+    },
   );
 }
 

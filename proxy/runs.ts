@@ -11,10 +11,12 @@ import type { RunOpened, RunRequest } from "$core/control.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
-import type { ProviderRegistry } from "$core/provider.ts";
+import type { Mode, ProviderRegistry } from "$core/provider.ts";
+import type { Reach } from "$core/reach.ts";
 import type { Store } from "$core/store/store.ts";
-import type { Binder, OnMisfit, Rights } from "./binder.ts";
-import type { BindingTable } from "./bindings.ts";
+import type { Binder, ClientSetup, OnMisfit } from "./binder.ts";
+import type { BindingTable, Served } from "./bindings.ts";
+import { noMetadata, refuseIntercepted } from "./container_match.ts";
 import { isIntercepted } from "./intercept_env.ts";
 import type { Listeners, Reached } from "./listeners.ts";
 import { findMode } from "./modes.ts";
@@ -55,6 +57,8 @@ export interface RunsOptions {
   readonly listeners: Pick<Listeners, "reach">;
   /** Told to each run. */
   readonly endsWhenIdle: boolean;
+  /** Whether instance metadata is served. Default: it is not. */
+  readonly servesMetadata?: () => boolean;
   /** Called when the last run ended. */
   onIdle(): void;
   /** Called when a run is opened, not when it is resumed. */
@@ -123,17 +127,11 @@ export class Runs {
     revoked: Set<string>,
     old: Run | undefined,
   ): { run: Run; served: readonly Grant[] } {
-    const { listeners, binder } = this.#options;
+    const { binder } = this.#options;
     const binding = bindingOf(request);
     // A run that is resumed keeps what still fits.
     const rights = binder.rights(binding, grants, old && this.#onMisfit(old));
-    // A socket stays: its path cannot be listened on twice.
-    const reached = old && request.reach.by === "socket"
-      ? old.reached
-      : listeners.reach(
-        request.reach,
-        (error) => void this.#lose(request.run, error),
-      );
+    const reached = this.#reach(request, grants, old);
     if (reached !== old?.reached) void old?.reached.release();
     const run: Run = {
       request,
@@ -149,8 +147,31 @@ export class Runs {
     return { run, served: rights.grants };
   }
 
+  /** Makes us reachable for it. */
+  #reach(
+    request: RunRequest,
+    grants: readonly Grant[],
+    old: Run | undefined,
+  ): Reached {
+    const { listeners, registry, servesMetadata } = this.#options;
+    const { reach, container } = request;
+    const mode = findMode(registry, request.grants, request.mode);
+    if (mode?.access === "container") {
+      if (!container) throw noContainer(mode);
+      refuseIntercepted(registry, grants);
+      if (!servesMetadata?.()) throw noMetadata("open a run", true);
+      return byMetadata(reach);
+    }
+    // A socket stays: its path cannot be listened on twice.
+    if (old && reach.by === "socket") return old.reached;
+    return listeners.reach(
+      reach,
+      (error) => void this.#lose(request.run, error),
+    );
+  }
+
   /** From here on its token counts. */
-  #serve({ request, binding, reached }: Run, rights: Rights): void {
+  #serve({ request, binding, reached }: Run, rights: Served): void {
     const { bindings, binder } = this.#options;
     const { tokenDigest } = request;
     const { admits } = reached;
@@ -307,23 +328,37 @@ export class Runs {
     grants: readonly Grant[],
     endpointUrl: string,
   ): RunOpened {
-    const { registry, binder, endsWhenIdle } = this.#options;
+    const { registry, binder } = this.#options;
     const { directory, run } = request;
     const mode = findMode(registry, request.grants, request.mode);
+    if (mode?.access === "container") {
+      const client = { mode: mode.name, endpointUrl };
+      return this.#opened(grants, endpointUrl, binder.setup(grants, client));
+    }
     const token = placeholderToken(`run-${run}`);
     const proxyToken = isIntercepted(registry, grants, request.policy)
       ? token
       : undefined;
+    const setup = binder.setup(grants, {
+      mode: mode?.name ?? "",
+      endpointUrl,
+      directory,
+      ...(mode?.access === "query"
+        ? { token }
+        : { tokenFile: `${directory}/token` }),
+    }, proxyToken);
+    return this.#opened(grants, endpointUrl, setup);
+  }
+
+  #opened(
+    grants: readonly Grant[],
+    endpointUrl: string,
+    setup: ClientSetup,
+  ): RunOpened {
+    const { registry, endsWhenIdle } = this.#options;
     return {
       endpointUrl,
-      ...binder.setup(grants, {
-        mode: mode?.name ?? "",
-        endpointUrl,
-        directory,
-        ...(mode?.access === "query"
-          ? { token }
-          : { tokenFile: `${directory}/token` }),
-      }, proxyToken),
+      ...setup,
       endsWhenIdle,
       environment: Object.fromEntries(grants.flatMap((grant) => {
         const identity = registry.get(grant.provider)
@@ -380,7 +415,7 @@ export class Runs {
 }
 
 function bindingOf(request: RunRequest): Binding {
-  const { run, grants, mode, settings, policy, subject } = request;
+  const { run, grants, mode, settings, policy, subject, container } = request;
   return {
     name: `run-${run}`,
     grants,
@@ -388,7 +423,21 @@ function bindingOf(request: RunRequest): Binding {
     ...(settings && { settings }),
     ...(policy && { policy }),
     subject: { ...subject, run },
+    ...(container && { container }),
   };
+}
+
+/** Its listener knows containers by themselves; no token counts anywhere. */
+function byMetadata(reach: Reach): Reached {
+  const host = reach.by === "address" ? reach.address : "";
+  return { url: `http://${host}`, admits: () => false, release() {} };
+}
+
+function noContainer({ name }: Mode): MoatError {
+  return usageError(
+    `Cannot open a run in mode ${name}: its clients are known by their container alone`,
+    `moat run --mode ${name} --grant NAME -- docker run …`,
+  );
 }
 
 function stopping(): MoatError {

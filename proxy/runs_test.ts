@@ -9,6 +9,7 @@ import { Secret } from "$core/secret.ts";
 import { createMemoryStore } from "$core/store/memory.ts";
 import type { Store } from "$core/store/store.ts";
 import { eventually } from "../tests/support/eventually.ts";
+import { containerFacts } from "../tests/support/fake_containers.ts";
 import { settle } from "../tests/support/fake_clock.ts";
 import { fakePlatform } from "../tests/support/fake_platform.ts";
 import { headerProvider } from "../tests/support/header_provider.ts";
@@ -971,4 +972,78 @@ Deno.test("open() makes a run anew that ends while it is resumed", async () => {
     [bed.get("/alpha"), bed.runs.names, bed.inUse],
     ['{"n":1}', [RUN], ["loopback"]],
   );
+});
+
+const TOKENLESS: Partial<Provider> = {
+  modes: [{
+    ...{ name: "imds", summary: "x", access: "container", needsFiles: false },
+    reach: { hostname: "169.254.169.254", port: 80 },
+  }],
+};
+
+/** A run whose client is known by its label. */
+const BY_LABEL: Partial<RunRequest> = {
+  mode: "imds",
+  reach: { by: "address", address: "169.254.169.254", port: 80 },
+  container: { label: { key: "moat.run", value: RUN } },
+};
+
+function tokenlessBed(more: Partial<RunsOptions> = {}): Bed {
+  const registry = createRegistry([provider("alpha", TOKENLESS)]);
+  return new Bed(undefined, { registry, servesMetadata: () => true, ...more });
+}
+
+const ITS_CONTAINER = containerFacts({ labels: { "moat.run": RUN } });
+
+Deno.test("open() enters a run of a container without a token", async () => {
+  const bed = tokenlessBed();
+  await bed.runs.open(request(BY_LABEL), {});
+  const [live] = await bed.bindings.ofContainer(ITS_CONTAINER);
+  assert.deepEqual(
+    [live?.binding.name, live?.served.grants.map(({ name }) => name)],
+    [`run-${RUN}`, ["alpha"]],
+  );
+});
+
+Deno.test("open() gives a run without a token neither token nor files", async () => {
+  const bed = tokenlessBed();
+  const opened = await bed.runs.open(request(BY_LABEL), {});
+  assert.deepEqual([opened.env, opened.files, bed.get("/alpha"), bed.inUse], [
+    { alpha_URL: "http://169.254.169.254", alpha_TOKEN: "" },
+    ...[[], "gone", []],
+  ]);
+});
+
+Deno.test("open() refuses a run without token and container", async () => {
+  const { container: _, ...wish } = BY_LABEL;
+  await assert.rejects(tokenlessBed().runs.open(request(wish), {}), {
+    code: "usage",
+  });
+});
+
+Deno.test("open() refuses a run without a token where no metadata is served", async () => {
+  const bed = tokenlessBed({ servesMetadata: () => false });
+  await assert.rejects(bed.runs.open(request(BY_LABEL), {}), {
+    code: "not-reachable",
+  });
+});
+
+Deno.test("close() takes the binding of a run from its container", async () => {
+  const bed = tokenlessBed();
+  const owner = {};
+  await bed.runs.open(request(BY_LABEL), owner);
+  await bed.runs.close(RUN, owner);
+  assert.deepEqual(await bed.bindings.ofContainer(ITS_CONTAINER), []);
+});
+
+Deno.test("grantChanged() leaves no moment without a binding to a run's container", async () => {
+  const bed = tokenlessBed();
+  await bed.runs.open(request(BY_LABEL), {});
+  await bed.store.put(grant("alpha", { n: 2 }));
+  const changing = bed.runs.grantChanged("alpha");
+  const [live] = await bed.bindings.ofContainer(ITS_CONTAINER);
+  assert.deepEqual(live?.served.grants.map(({ settings }) => settings), [
+    { n: 2 },
+  ]);
+  await changing;
 });

@@ -15,6 +15,8 @@ import {
 } from "./addresses.ts";
 import { NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from "./answers.ts";
 import type { BindingTable, LiveBinding } from "./bindings.ts";
+import { CLOSED_GATE, type Gate } from "./container_gate.ts";
+import { isForeign } from "./foreign_fields.ts";
 import { hasBody, type RequestHead } from "./http1/head.ts";
 import type { Peer, Reply, Service, Takeover } from "./http1/server.ts";
 
@@ -26,23 +28,6 @@ const HOST_NAMES: readonly string[] = [
   PROXY_NAME,
   ...Object.values(ENGINE_HOSTS),
 ];
-
-/** What an SDK never sends, but a browser or a forwarding proxy does. */
-const FOREIGN_FIELDS = [
-  "cookie",
-  "forwarded",
-  "origin",
-  "referer",
-  "true-client-ip",
-  "via",
-  "x-client-ip",
-  "x-original-url",
-  "x-real-ip",
-  "x-rewrite-url",
-];
-
-/** The beginnings of further such fields. */
-const FOREIGN_PREFIXES = ["sec-fetch-", "x-forwarded-"];
 
 const HEALTH_PATH = "/healthz";
 
@@ -127,11 +112,13 @@ function isForOthers({ method, target }: RequestHead): boolean {
  *
  * @param bindings The live bindings.
  * @param dialect Default: our own answers.
+ * @param gate Who may use the bindings of single containers. Default: nobody.
  * @returns What `serve` calls for each request.
  */
 export function createService(
   bindings: BindingTable,
   dialect: Dialect = OWN_DIALECT,
+  gate: Gate = CLOSED_GATE,
 ): (head: RequestHead, peer: Peer) => Reply | Promise<Reply> {
   const service = (head: RequestHead, peer: Peer): Reply | Promise<Reply> => {
     const refusal = checkHygiene(head, peer);
@@ -146,16 +133,25 @@ export function createService(
     const shown = findToken(head, dialect);
     if (shown instanceof Answer) return { answer: shown };
     if (!shown) return { answer: dialect.noToken };
+    const { path } = shown;
+    const askAnew = async () => await service(head, peer);
+    const serve = (live: LiveBinding) => {
+      const counts = () => live.isLive && gate.holds(live, peer);
+      return route(head, path, { live, counts, askAnew }, dialect);
+    };
+    const refuse = () => ({ answer: dialect.unauthorized });
+    const answer = (live: LiveBinding | undefined) => {
+      if (!isAdmitted(live, shown, peer)) return refuse();
+      const proven = gate.admits(live, peer);
+      if (!(proven instanceof Promise)) return proven ? serve(live) : refuse();
+      // It may have changed while its client was identified.
+      return proven.then((isProven) => {
+        if (!isProven) return refuse();
+        return live.isLive ? serve(live) : askAnew();
+      });
+    };
     const found = bindings.find(shown.token);
-    const answer = (live: LiveBinding | undefined) =>
-      isAdmitted(live, shown, peer)
-        ? route(head, shown.path, live, dialect, askAnew)
-        : { answer: dialect.unauthorized };
     return found instanceof Promise ? found.then(answer) : answer(found);
-
-    async function askAnew(): Promise<Reply> {
-      return await service(head, peer);
-    }
   };
   return service;
 }
@@ -173,13 +169,7 @@ export function checkHygiene(
 ): Answer | undefined {
   if (!isPlainTarget(head.target)) return BAD_TARGET;
   if (!isOurHost(head.host, peer)) return FOREIGN_HOST;
-  for (const [name] of head.headers) {
-    const field = name.toLowerCase();
-    if (
-      FOREIGN_FIELDS.includes(field) ||
-      FOREIGN_PREFIXES.some((prefix) => field.startsWith(prefix))
-    ) return FOREIGN_REQUEST;
-  }
+  if (isForeign(head)) return FOREIGN_REQUEST;
   return head.method === "GET" && hasBody(head) ? BODY_REFUSED : undefined;
 }
 
@@ -270,24 +260,32 @@ function isAdmitted(
     live.entry.admits(unmapAddress(peer.localHostname));
 }
 
+/** A client that has proven who it is. */
+interface KnownClient {
+  readonly live: LiveBinding;
+  /** Whether that still counts. */
+  readonly counts: () => boolean;
+  /** Answers its request as if it were a new one. */
+  readonly askAnew: () => Promise<Reply>;
+}
+
 function route(
   head: RequestHead,
   path: string,
-  client: LiveBinding,
+  { live, counts, askAnew }: KnownClient,
   { failed, methods, notAllowed }: Dialect,
-  askAnew: () => Promise<Reply>,
 ): Reply | Promise<Reply> {
-  const { routes, otherwise } = client.served;
+  const { routes, otherwise } = live.served;
   const handler = routes.get(path);
   if (!handler) return { answer: otherwise };
   if (!methods.includes(head.method)) return { answer: notAllowed };
-  const request = { binding: client.binding };
+  const request = { binding: live.binding };
   // A client that was revoked while its answer was made must not get it; one
   // whose grant only changed gets what it may have now.
   const whileLive = async (answer: Answer) =>
-    client.isLive ? failed(answer) : (await askAnew()).answer;
+    counts() ? failed(answer) : (await askAnew()).answer;
   const repeat = () => {
-    if (!client.isLive) return undefined;
+    if (!counts()) return undefined;
     const answer = handler(request);
     return answer instanceof Promise ? answer.then(whileLive) : answer;
   };

@@ -15,6 +15,7 @@ import { createService, type Dialect } from "./service.ts";
 const NOTHING_MORE = {
   otherwise: NOT_FOUND,
   outbound: new Outbound(DEFAULT_POLICY, []),
+  grants: [],
 };
 
 const PEER: Peer = {

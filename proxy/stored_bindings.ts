@@ -1,7 +1,8 @@
 /**
  * Stored bindings: each is read when a client first shows its token, whose
  * text names it, and followed from then on. Starting takes no longer with a
- * hundred thousand of them.
+ * hundred thousand of them. Those of a container are read at start: their
+ * client may have no token to show.
  *
  * @module
  */
@@ -27,7 +28,10 @@ import type { Listeners, Reached } from "./listeners.ts";
  */
 const STALE_MS = 10;
 
-/** Beyond, the one that was loaded first is dropped, and loaded again if asked for. */
+/**
+ * Beyond, the one that was loaded first is dropped, and loaded again if asked
+ * for. Those of containers do not count.
+ */
 const MAX_LIVE = 10_000;
 
 /** When a grant that could not be read is tried again: a keyring may be locked. */
@@ -71,6 +75,8 @@ export class StoredBindings {
   readonly #loading = new Map<string, Promise<void>>();
   /** What is in the table, in the order of loading. */
   readonly #live = new Map<string, readonly StoredBinding[]>();
+  /** Those of them that are of a container: they stay. */
+  readonly #kept = new Set<string>();
   /** Listeners of their own. */
   readonly #reached = new Map<string, Reached>();
   /** Tokens that another program may have been sent: not valid again in this process. */
@@ -93,7 +99,10 @@ export class StoredBindings {
     return [...new Set([...this.#live.keys(), ...this.#reached.keys()])].sort();
   }
 
-  /** Opens the listeners of those that have one of their own. Never rejects. */
+  /**
+   * Opens the listeners of those that have one of their own, and makes those of
+   * containers live. Never rejects.
+   */
   async start(): Promise<void> {
     const { bindings, platform: { log } } = this.#options;
     try {
@@ -102,7 +111,7 @@ export class StoredBindings {
       );
       for (const { name } of entries ?? []) {
         await this.#stored(name)
-          .then((stored) => this.#listen(name, stored?.reach))
+          .then((stored) => this.#serve(name, stored))
           .catch((error) => this.#tell(name, error));
       }
     } catch (error) {
@@ -117,12 +126,12 @@ export class StoredBindings {
    * @throws {MoatError} If it cannot be read, or no listener can serve it.
    */
   async changed(name: string): Promise<void> {
-    this.#drop(name);
     // One after another: they may be about the same address.
     const turn = (this.#turns.get(name) ?? Promise.resolve())
       .catch(() => {/* told to whom it concerned */})
       .then(() => this.#follow(name));
     this.#turns.set(name, turn);
+    this.#renew(name, turn);
     try {
       await turn;
     } finally {
@@ -143,9 +152,14 @@ export class StoredBindings {
       stored ? "bound" : "unbound",
       { binding: name, ...(grants && { grants }) },
     );
-    await this.#listen(name, stored?.reach);
+    await this.#serve(name, stored);
     if (!stored) return;
     void this.#prefetch(stored).catch((error) => this.#tell(name, error));
+  }
+
+  async #serve(name: string, stored: StoredBinding | undefined): Promise<void> {
+    await this.#listen(name, stored?.reach);
+    if (stored?.binding.container) await this.#load(name);
   }
 
   async #stored(name: string): Promise<StoredBinding | undefined> {
@@ -208,9 +222,24 @@ export class StoredBindings {
     this.#changes++;
     for (const [name, forms] of this.#live) {
       if (forms.some(({ binding }) => binding.grants.includes(grant))) {
-        this.#drop(name);
+        this.#renew(name, Promise.resolve());
       }
     }
+  }
+
+  /**
+   * Drops a binding that changed. One of a container is read again at once:
+   * meanwhile its client must not be taken for one without a binding.
+   */
+  #renew(name: string, ready: Promise<void>): void {
+    if (this.#kept.has(name)) {
+      const { table } = this.#options;
+      const renewal = ready.then(() =>
+        table.get(name) ? undefined : this.#load(name)
+      );
+      table.renew(name, renewal);
+    }
+    this.#drop(name);
   }
 
   /** One at a time for each name; a failure is told in the log. */
@@ -279,8 +308,10 @@ export class StoredBindings {
       ),
     );
     this.#live.set(name, forms);
-    const [oldest] = this.#live.keys();
-    if (this.#live.size > MAX_LIVE && oldest !== undefined) this.#drop(oldest);
+    if (forms.some(({ binding }) => binding.container)) this.#kept.add(name);
+    if (this.#live.size - this.#kept.size <= MAX_LIVE) return;
+    const oldest = this.#live.keys().find((name) => !this.#kept.has(name));
+    if (oldest !== undefined) this.#drop(oldest);
   }
 
   #makeLive(
@@ -339,6 +370,7 @@ export class StoredBindings {
     if (!stored) return;
     table.remove(name);
     this.#live.delete(name);
+    this.#kept.delete(name);
     void binder.release(stored.binding);
   }
 

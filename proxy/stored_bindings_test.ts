@@ -21,6 +21,7 @@ import { createMemoryStore } from "$core/store/memory.ts";
 import type { Store } from "$core/store/store.ts";
 import { assertNoCanary, CANARY } from "../tests/support/canary.ts";
 import { eventually } from "../tests/support/eventually.ts";
+import { containerFacts } from "../tests/support/fake_containers.ts";
 import { fakePlatform } from "../tests/support/fake_platform.ts";
 import { headerProvider } from "../tests/support/header_provider.ts";
 import { exchange } from "../tests/support/raw_http.ts";
@@ -49,7 +50,11 @@ function grant(name: string, settings: Grant["settings"] = {}): Grant {
 function provider(name: string, more: Partial<Provider> = {}): Provider {
   return {
     ...headerProvider({ name }),
-    modes: [mode("header", "header"), mode("query", "query")],
+    modes: [
+      mode("header", "header"),
+      mode("query", "query"),
+      mode("tokenless", "container"),
+    ],
     registerEndpoints(endpoints, { settings }) {
       if (settings["strict"]) throw new MoatError("misfit", "it is strict");
       const answer = new Answer(200, JSON.stringify(settings));
@@ -1094,4 +1099,150 @@ Deno.test("changed() gives a binding its socket anew", async () => {
   const path = join(bed.files, "endpoint.sock");
   const found = await bed.ask({ transport: "unix", path }, "127.0.0.1");
   assert.equal(found, 200);
+});
+
+const WEB = containerFacts();
+
+/** What `bind()` writes for the container `web` without a token. */
+function tokenless(
+  name: string,
+  more: Partial<Binding> = {},
+): Partial<Unwritten> {
+  const container = { name: "web" };
+  return {
+    binding: { name, grants: ["alpha"], mode: "tokenless", container, ...more },
+  };
+}
+
+/** The bindings of the container `web`, with the settings of their grants. */
+async function ofWeb(bed: Bed): Promise<string[]> {
+  const found = await bed.table.ofContainer(WEB);
+  return found.filter(({ isLive }) => isLive).map(({ binding, served }) =>
+    [binding.name, ...served.grants.map(({ settings }) => settings["n"])]
+      .join(" ")
+  );
+}
+
+Deno.test("start() makes bindings without a token live", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  assert.deepEqual(await ofWeb(bed), []);
+  await bed.stored.start();
+  assert.deepEqual(await ofWeb(bed), ["own 1"]);
+});
+
+Deno.test("start() reads no binding of clients with a token alone", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.bind("other");
+  await bed.stored.start();
+  assert.deepEqual([...new Set(bed.bindings.read)], ["own"]);
+});
+
+Deno.test("start() goes on behind a damaged binding without a token", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("bad", tokenless("bad"));
+  await bed.bind("own", tokenless("own"));
+  await bed.damage("bad");
+  await bed.stored.start();
+  assert.deepEqual(await ofWeb(bed), ["own 1"]);
+});
+
+Deno.test("changed() makes a new binding without a token live", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.changed("own");
+  assert.deepEqual(await ofWeb(bed), ["own 1"]);
+});
+
+Deno.test("changed() ends a binding without a token that was removed", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  const [live] = await bed.table.ofContainer(WEB);
+  await bed.disk.delete("own");
+  await bed.stored.changed("own");
+  assert.deepEqual([live?.isLive, await ofWeb(bed)], [false, []]);
+});
+
+Deno.test("a binding without a token that is removed behind our back ends", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  await bed.disk.delete("own");
+  await bed.platform.clock.advance(10);
+  assert.deepEqual(await ofWeb(bed), []);
+});
+
+Deno.test("changed() leaves no moment without a binding to a container", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  await bed.bind("own", tokenless("own", { settings: { alpha: 2 } }));
+  const changing = bed.stored.changed("own");
+  const [live] = await bed.table.ofContainer(WEB);
+  assert.deepEqual(live?.binding.settings, { alpha: 2 });
+  await changing;
+});
+
+Deno.test("changed() lets a binding that got a token be found at once", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  const token = await bed.bind("own");
+  const changing = bed.stored.changed("own");
+  assert.equal(await bed.get(token), '{"n":1}');
+  assert.deepEqual(await ofWeb(bed), []);
+  await changing;
+});
+
+Deno.test("grantChanged() leaves no moment without a binding to a container", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  await bed.store.put(grant("alpha", { n: 2 }));
+  bed.stored.grantChanged("alpha");
+  assert.deepEqual(await ofWeb(bed), ["own 2"]);
+});
+
+Deno.test("a container whose binding's grant was revoked still has a binding", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  await bed.store.delete("alpha");
+  bed.stored.grantChanged("alpha");
+  assert.deepEqual(await ofWeb(bed), ["own"]);
+});
+
+Deno.test("a token of a binding without one is worth nothing", async () => {
+  await using bed = await Bed.open();
+  const token = await bed.bind("own", tokenless("own"));
+  await bed.stored.start();
+  assert.equal(await bed.get(token), "unauthorized");
+});
+
+Deno.test("a binding that is restricted to a container keeps it over a restart", async () => {
+  await using bed = await Bed.open();
+  const container = { label: { key: "app", value: "web" } };
+  const binding = { name: "own", grants: ["alpha"], container };
+  const token = await bed.bind("own", { binding });
+  assert.deepEqual((await bed.find(token))?.binding.container, container);
+});
+
+Deno.test("bindings of containers are never dropped for others", async () => {
+  const platform = fakePlatform();
+  const bindings = countless(platform);
+  const { get } = bindings;
+  bindings.get = async (name) => {
+    const [stored] = await get(name);
+    assert(stored);
+    return name === "own" ? [{ ...stored, ...tokenless("own") }] : [stored];
+  };
+  await using bed = await Bed.open({ bindings });
+  await bed.stored.changed("own");
+  for (let i = 0; i <= 10_000; i++) await bed.find(tokenOf(`b${i}`));
+  assert.deepEqual(
+    [bed.table.names.length, await ofWeb(bed), bed.released],
+    [10_001, ["own 1"], ["b0"]],
+  );
 });

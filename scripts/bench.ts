@@ -18,6 +18,7 @@ import { benchAnywhere } from "./bench_anywhere.ts";
 import { benchLookUp, BINDINGS, writeBindings } from "./bench_bindings.ts";
 import { benchCache } from "./bench_cache.ts";
 import { benchIntercept } from "./bench_intercept.ts";
+import { benchMetadata } from "./bench_metadata.ts";
 import { freePort, Program, untilAnswers } from "./bench_program.ts";
 import { median, note, report, show, summarize } from "./bench_report.ts";
 import { buildMoat, compile } from "./build.ts";
@@ -513,6 +514,7 @@ await runScript(async () => {
     await benchModes(home);
     await benchBind(home);
     await benchMany(home);
+    await benchMetadata({ moat, directory, seconds });
     await benchIntercept({ moat, directory, seconds });
   } finally {
     await Deno.remove(directory, { recursive: true });

@@ -46,6 +46,7 @@ export function benchLookUp(
         routes: new Map(),
         otherwise: NOTHING,
         outbound: new Outbound(DEFAULT_POLICY, []),
+        grants: [],
       }),
     ]);
   }

@@ -8,12 +8,19 @@
 
 import { parseArgs } from "node:util";
 import { fuzz, type Report, type Target } from "./fuzz/engine.ts";
+import { ENGINE_TARGETS } from "./fuzz/engine_targets.ts";
 import { HTTP_TARGETS } from "./fuzz/http_targets.ts";
+import { METADATA_TARGETS } from "./fuzz/metadata_targets.ts";
 import { OTHER_TARGETS } from "./fuzz/other_targets.ts";
 import { runScript, ScriptError } from "./process.ts";
 
 /** All targets. */
-export const TARGETS: readonly Target[] = [...HTTP_TARGETS, ...OTHER_TARGETS];
+export const TARGETS: readonly Target[] = [
+  ...HTTP_TARGETS,
+  ...OTHER_TARGETS,
+  ...METADATA_TARGETS,
+  ...ENGINE_TARGETS,
+];
 
 function chooseTargets(name: string | undefined): readonly Target[] {
   const chosen = TARGETS.filter((target) =>

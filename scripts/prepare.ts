@@ -40,7 +40,8 @@ const SYSTEM_PACKAGES = [
   ..."python3 python3-venv dbus gnome-keyring libsecret-tools".split(" "),
   ..."nginx-light wrk openssl".split(" "),
   ..."faketime ruby-aws-sdk-core default-jdk-headless maven".split(" "),
-  ..."gcc libc6-dev musl-tools systemd".split(" "),
+  ..."gcc libc6-dev musl-tools systemd s3cmd php-cli php-async-aws-core"
+    .split(" "),
 ];
 
 /** Makes a package's daemon stay off: only what a test starts may run. */

@@ -26,6 +26,7 @@ function codesOf(...sections: string[]): string[] {
 
 const AWS = codesOf("Sessions of AWS");
 const ANSWERS = codesOf("Answers of the proxy");
+const METADATA = codesOf("Answers of the metadata service");
 const UNTOLD = codesOf("Clients that cannot be told");
 const COMMANDS = codesOf("Commands");
 
@@ -67,19 +68,20 @@ Deno.test("docs/errors.md lists each code that a command fails with", async () =
   const source = await sourceOf("core/", "proxy/", "providers/", "main.ts");
   const codes = codesAt(source, /new MoatError\(\s*"([a-z0-9-]+)"/g);
   assert(codes.length > 60, `found ${codes.length} only`);
-  const known = [...COMMANDS, ...AWS, ...ANSWERS, ...UNTOLD];
+  const known = [...COMMANDS, ...AWS, ...ANSWERS, ...METADATA, ...UNTOLD];
   assert.deepEqual(codes.filter((code) => !known.includes(code)), []);
 });
 
 Deno.test("docs/errors.md lists codes that there are", async () => {
   const source = await sourceOf("core/", "proxy/", "providers/");
-  const codes = [...ANSWERS, ...UNTOLD, ...COMMANDS];
+  const codes = [...ANSWERS, ...METADATA, ...UNTOLD, ...COMMANDS];
   assert.deepEqual(codes.filter((code) => !source.includes(`"${code}"`)), []);
 });
 
 for (
   const section of [
     "Answers of the proxy",
+    "Answers of the metadata service",
     "Clients that cannot be told",
     "Commands",
   ]
@@ -96,7 +98,11 @@ for (
 }
 
 Deno.test("docs/errors.md tells the status of each answer", () => {
-  for (const [code, status = ""] of rowsOf("Answers of the proxy")) {
-    assert.match(status, /^[45]\d\d$/, code);
+  for (
+    const section of ["Answers of the proxy", "Answers of the metadata service"]
+  ) {
+    for (const [code, status = ""] of rowsOf(section)) {
+      assert.match(status, /^[45]\d\d$/, code);
+    }
   }
 });

@@ -6,88 +6,26 @@
 import assert from "node:assert/strict";
 import { testUnless } from "./support/conditional.ts";
 import { bedReason, type Engine, openBed } from "./support/containers.ts";
+import { MOAT, moatReason, runMoat, startMoat } from "./support/moat.ts";
 import {
-  MOAT,
-  moatEnv,
-  moatReason,
-  runMoat,
-  startMoat,
-} from "./support/moat.ts";
-import {
-  run,
-  type RunResult,
-  type Server,
-  startServer,
-  SYSTEM_PATH,
-  which,
-} from "./support/run.ts";
+  Netns,
+  networkReason,
+  openContainer,
+  openNeighbour,
+  WITHOUT_RIGHTS,
+} from "./support/netns.ts";
+import { run, type RunResult, SYSTEM_PATH, which } from "./support/run.ts";
 import { Workspace } from "./support/workspace.ts";
-
-const PROGRAMS = "unshare nsenter ip nft curl setpriv mount".split(" ");
 
 const ADDRESS = "169.254.170.2";
 
-/** A process without the right to change the network. */
-const WITHOUT_RIGHTS = [
-  "setpriv",
-  "--bounding-set=-net_admin",
-  "--inh-caps=-net_admin",
-];
+const HEALTH = `http://${ADDRESS}/healthz`;
 
-function networkReason(): string | undefined {
-  if (Deno.build.os !== "linux") return "needs Linux";
-  if (Deno.uid() !== 0) return "needs root";
-  const missing = PROGRAMS.filter((program) => !which(program));
-  return missing.length > 0
-    ? `not installed: ${missing.join(", ")}`
-    : undefined;
-}
-
-/** A network namespace that ends with its process, at the latest by itself. */
-class Netns implements AsyncDisposable {
-  readonly #holder: Server;
-  readonly workspace: Workspace;
-
-  private constructor(holder: Server, workspace: Workspace) {
-    this.#holder = holder;
-    this.workspace = workspace;
-  }
-
-  static async open(): Promise<Netns> {
-    const script = "ip link set lo up && echo ready && exec sleep 300";
-    const holder = await startServer(["unshare", "--net", "sh", "-c", script], {
-      ready: /^ready\n/gm,
-    });
-    return new Netns(holder, await Workspace.open());
-  }
-
-  get pid(): number {
-    return this.#holder.pid;
-  }
-
-  get prefix(): string[] {
-    return ["nsenter", `--net=/proc/${this.pid}/ns/net`];
-  }
-
-  /** Runs a program in it. */
-  run(...argv: string[]): Promise<RunResult> {
-    return run([...this.prefix, ...argv], {
-      env: moatEnv(this.workspace, { prefix: this.prefix }),
-      clearEnv: true,
-    });
-  }
-
-  /** Runs lines of sh in it, which must succeed. */
-  async sh(script: string): Promise<string> {
-    const { code, stdout, stderr } = await this.run("sh", "-ec", script);
-    assert.equal(code, 0, stderr);
-    return stdout;
-  }
-
+/** A network namespace with what the tests ask of it. */
+class Host extends Netns {
   /** Runs `moat network` in it. */
   network(...args: string[]): Promise<RunResult> {
-    const { workspace, prefix } = this;
-    return runMoat(["network", ...args], { workspace, prefix });
+    return this.moat("network", ...args);
   }
 
   /** Runs `moat network`, which must succeed. */
@@ -100,71 +38,18 @@ class Netns implements AsyncDisposable {
   async show(): Promise<Record<string, unknown>> {
     return JSON.parse((await this.must("show", "--json")).stdout);
   }
-
-  /** All that setup could have changed. */
-  state(): Promise<string> {
-    return this.sh(
-      "ip -oneline address; ip route show table all; nft list ruleset",
-    );
-  }
-
-  /** Whether a client in it gets an answer at 169.254.170.2:80. */
-  async reaches(): Promise<boolean> {
-    const { stdout } = await this.run(
-      ...["curl", "--silent", "--max-time", "1", "--write-out", "%{http_code}"],
-      ...["--output", "/dev/null", `http://${ADDRESS}/healthz`],
-    );
-    return stdout === "200";
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#holder.stop();
-    await this.workspace[Symbol.asyncDispose]();
-  }
 }
 
 /** A test with an empty network namespace. */
-function test(name: string, fn: (host: Netns) => Promise<void>): void {
+function test(name: string, fn: (host: Host) => Promise<void>): void {
   testUnless(
     moatReason() ?? networkReason(),
     `moat network ${name}`,
     async () => {
-      await using host = await Netns.open();
+      await using host = await Host.open();
       await fn(host);
     },
   );
-}
-
-/** Gives the host a bridge, with one container on it. */
-async function openContainer(host: Netns): Promise<Netns> {
-  const container = await Netns.open();
-  await host.sh(`
-    ip link add br0 type bridge
-    ip address add 10.79.0.1/24 dev br0
-    ip link add port type veth peer name eth0 netns ${container.pid}
-    ip link set port master br0 up
-    ip link set br0 up`);
-  await container.sh(`
-    ip address add 10.79.0.2/24 dev eth0
-    ip link set eth0 up
-    ip route add default via 10.79.0.1`);
-  return container;
-}
-
-/** Gives the host a LAN, with one neighbour who wants to come in. */
-async function openNeighbour(host: Netns): Promise<Netns> {
-  const neighbour = await Netns.open();
-  await host.sh(`
-    ip link add cable type veth peer name eth0 netns ${neighbour.pid}
-    ip link set cable up
-    ip link add lan link cable type macvlan mode passthru
-    ip address add 10.78.0.1/24 dev lan
-    ip link set lan up`);
-  await neighbour.sh(`
-    ip address add 10.78.0.2/24 dev eth0
-    ip link set eth0 up
-    ip route add ${ADDRESS} dev eth0`);
-  return neighbour;
 }
 
 function startProxy({ workspace, prefix }: Netns) {
@@ -332,7 +217,7 @@ test("setup makes a proxy reachable for the host itself and for containers", asy
   await using container = await openContainer(host);
   await host.must("setup", "--apply");
   await using _proxy = await startProxy(host);
-  const reached = [await host.reaches(), await container.reaches()];
+  const reached = [await host.reaches(HEALTH), await container.reaches(HEALTH)];
   assert.deepEqual(reached, [true, true]);
 });
 
@@ -341,7 +226,7 @@ test("setup lets a container in whose network checks return paths", async (host)
   await host.sh("echo 1 | tee /proc/sys/net/ipv4/conf/*/rp_filter");
   await host.must("setup", "--apply");
   await using _proxy = await startProxy(host);
-  assert.equal(await container.reaches(), true);
+  assert.equal(await container.reaches(HEALTH), true);
 });
 
 for (const name of ["podman", "docker"] as const satisfies Engine[]) {
@@ -373,22 +258,22 @@ for (const name of ["podman", "docker"] as const satisfies Engine[]) {
 }
 
 test("setup keeps a neighbour out who would come in without the guard", async (host) => {
-  await using neighbour = await openNeighbour(host);
+  await using neighbour = await openNeighbour(host, ADDRESS);
   await host.must("setup", "--apply");
   await using _proxy = await startProxy(host);
-  const guarded = await neighbour.reaches();
+  const guarded = await neighbour.reaches(HEALTH);
   await host.sh("nft flush ruleset");
-  assert.deepEqual([guarded, await neighbour.reaches()], [false, true]);
+  assert.deepEqual([guarded, await neighbour.reaches(HEALTH)], [false, true]);
 });
 
 test("setup keeps a neighbour out who uses the host as its router", async (host) => {
-  await using neighbour = await openNeighbour(host);
+  await using neighbour = await openNeighbour(host, ADDRESS);
   await neighbour.sh(`ip route replace ${ADDRESS} via 10.78.0.1`);
   await host.must("setup", "--apply");
   await using _proxy = await startProxy(host);
-  const guarded = await neighbour.reaches();
+  const guarded = await neighbour.reaches(HEALTH);
   await host.sh("nft flush ruleset");
-  assert.deepEqual([guarded, await neighbour.reaches()], [false, true]);
+  assert.deepEqual([guarded, await neighbour.reaches(HEALTH)], [false, true]);
 });
 
 // Show.

@@ -69,7 +69,9 @@ function lines(examples: readonly string[]): string {
 
 function flagRow(flag: Flag): readonly [string, string] {
   const short = flag.short ? `-${flag.short}, ` : "";
-  const value = flag.value ? ` ${flag.value}` : "";
+  const value = flag.value
+    ? flag.valueIfBare ? ` [${flag.value}]` : ` ${flag.value}`
+    : "";
   const often = flag.repeatable ? " (repeatable)" : "";
   return [`${short}--${flag.name}${value}`, flag.summary + often];
 }

@@ -9,12 +9,16 @@ import type { LogRecord } from "@logtape/logtape";
 import { MoatError } from "../errors.ts";
 import type { Log, LogFields } from "../log.ts";
 import { UNPRINTABLE } from "../text.ts";
+import { gelfMessage } from "./gelf.ts";
 
 /** The severities of {@link Log}, from chatty to terse. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 
 /** One of {@link LOG_LEVELS}. */
 export type LogLevel = typeof LOG_LEVELS[number];
+
+/** One object a line, text for people, or one message of Graylog's a line. */
+export type LogFormat = "json" | "text" | "gelf";
 
 /** Where output goes; the process's own streams, or a test's. */
 export interface Streams {
@@ -165,18 +169,20 @@ export function stackOf(error: MoatError): string {
  * Makes the log of a long-running command; it writes whole lines to stderr.
  *
  * @param streams Where the lines go.
- * @param format `json` for one object a line, `text` for people.
+ * @param format How a line is written.
  * @param level The least severity that is written.
  * @returns The log.
  */
 export async function createLog(
   streams: Streams,
-  format: "json" | "text",
+  format: LogFormat,
   level: LogLevel,
 ): Promise<Log> {
   const logtape = await import("./logtape.ts");
   const formatLine = format === "json"
     ? jsonLine
+    : format === "gelf"
+    ? gelfLines()
     : streams.color
     ? logtape.getAnsiColorFormatter()
     : logtape.getTextFormatter();
@@ -194,7 +200,7 @@ export async function createLog(
   });
   const logger = logtape.getLogger("moat");
   const line = (event: string, fields: LogFields = {}) =>
-    format === "json" ? event : textLine(event, fields);
+    format === "text" ? textLine(event, fields) : event;
   return {
     debug: (event, fields) => logger.debug(line(event, fields), { ...fields }),
     info: (event, fields) => logger.info(line(event, fields), { ...fields }),
@@ -212,6 +218,15 @@ function jsonLine(record: LogRecord): string {
   };
   const line = JSON.stringify({ ...own, ...record.properties, ...own });
   return printable(line) + "\n";
+}
+
+function gelfLines(): (record: LogRecord) => string {
+  const host = Deno.hostname();
+  return ({ timestamp, level, rawMessage, properties }) => {
+    const event = String(rawMessage);
+    const line = { timestamp, level, event, fields: properties };
+    return printable(gelfMessage(host, line)) + "\n";
+  };
 }
 
 /** Words as they are, all else as JSON; doubled braces are no placeholders. */

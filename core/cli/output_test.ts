@@ -252,7 +252,7 @@ Deno.test("createLog() colours no JSON", async () => {
   assert(!line.includes("\x1b["));
 });
 
-for (const format of ["json", "text"] as const) {
+for (const format of ["json", "text", "gelf"] as const) {
   Deno.test(`createLog() writes exactly one printable line of ${format}, whatever the fields`, async () => {
     const streams = memoryStreams();
     const log = await createLog(streams, format, "debug");

@@ -74,7 +74,7 @@ export function parseArguments(
   const isSplit = command.takesCommand && dashes >= 0;
   const own = isSplit ? argv.slice(0, dashes) : argv;
   const { tokens } = parseArgs({
-    args: [...own],
+    args: own.map((word, i) => withBareValue(word, own[i + 1], flags)),
     options: Object.fromEntries(flags.map((flag) => [flag.name, {
       type: flag.value === undefined ? "boolean" : "string",
       ...(flag.short && { short: flag.short }),
@@ -100,6 +100,18 @@ export function parseArguments(
     operands,
     command: isSplit ? argv.slice(dashes + 1) : [],
   };
+}
+
+/** Gives a flag that stands alone the value that it then has. */
+function withBareValue(
+  word: string,
+  next: string | undefined,
+  flags: readonly Flag[],
+): string {
+  const flag = flags.find(({ name }) => word === `--${name}`);
+  if (flag?.valueIfBare === undefined) return word;
+  const isBare = next === undefined || next.startsWith("-");
+  return isBare ? `${word}=${flag.valueIfBare}` : word;
 }
 
 /**

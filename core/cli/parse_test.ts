@@ -39,6 +39,13 @@ const FLAGS: readonly Flag[] = [
     repeatable: true,
   },
   { name: "grant", short: "g", value: "NAME", summary: "s", repeatable: true },
+  {
+    name: "at",
+    value: "ADDR",
+    valueIfBare: "here",
+    summary: "a value that may be left out",
+    repeatable: true,
+  },
   { name: "json", summary: "a switch" },
   { name: "no-validate", summary: "a switch that begins with no-" },
   HELP_FLAG,
@@ -148,6 +155,16 @@ const PARSED: { name: string; argv: string[]; expect: Partial<Arguments> }[] = [
     name: "short and long forms together",
     argv: ["-g", "a", "-gb", "--grant", "c"],
     expect: { flags: { grant: ["a", "b", "c"] } },
+  },
+  {
+    name: "a value that is left out at the end",
+    argv: ["--json", "--at"],
+    expect: { flags: { json: true, at: ["here"] } },
+  },
+  {
+    name: "a value that is left out before a flag",
+    argv: ["--at", "--at", "there", "--json"],
+    expect: { flags: { json: true, at: ["here", "there"] } },
   },
   {
     name: "a switch given twice",

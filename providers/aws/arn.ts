@@ -4,7 +4,7 @@
  * @module
  */
 
-import { usageError } from "$core/errors.ts";
+import { type MoatError, usageError } from "$core/errors.ts";
 import { isPartition, type Partition, PARTITIONS } from "./region.ts";
 
 /** A role ARN, taken apart. */
@@ -28,6 +28,19 @@ const ROLE_PATH = /^\/(?:[\x21-\x7e]{1,510}\/)?$/;
 const ROLE_NAME = /^[\w+=,.@-]{1,64}$/;
 
 /**
+ * Makes the error for a text that is no role ARN.
+ *
+ * @param text The whole text.
+ * @param wanted What a part of it should be.
+ * @param found That part.
+ */
+export type ArnFault = (
+  text: string,
+  wanted: string,
+  found: string,
+) => MoatError;
+
+/**
  * Takes a role ARN apart and checks each part.
  *
  * @param text `arn:PARTITION:iam::ACCOUNT:role/[PATH/]NAME`.
@@ -36,9 +49,20 @@ const ROLE_NAME = /^[\w+=,.@-]{1,64}$/;
  * @see {@link https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html | IAM identifiers}
  */
 export function parseRoleArn(text: string): RoleArn {
+  return readRoleArn(text, usageFault);
+}
+
+/**
+ * As {@link parseRoleArn}, for what no command line gave.
+ *
+ * @param text What may be a role ARN.
+ * @param bad Makes the error that is thrown.
+ * @returns Its parts.
+ */
+export function readRoleArn(text: string, bad: ArnFault): RoleArn {
   const parts = text.split(":");
-  const [prefix, partition = "", service, region, account = "", resource = ""] =
-    parts;
+  const [prefix = "", partition = "", service = "", region = ""] = parts;
+  const [, , , , account = "", resource = ""] = parts;
   if (parts.length !== 6) {
     throw bad(text, "6 parts between colons", String(parts.length));
   }
@@ -52,10 +76,11 @@ export function parseRoleArn(text: string): RoleArn {
   if (!/^\d{12}$/.test(account)) {
     throw bad(text, "an account of 12 digits", account);
   }
-  return { arn: text, partition, account, roleName: roleName(text, resource) };
+  const name = roleName(text, resource, bad);
+  return { arn: text, partition, account, roleName: name };
 }
 
-function roleName(text: string, resource: string): string {
+function roleName(text: string, resource: string, bad: ArnFault): string {
   if (!resource.startsWith("role/")) {
     throw bad(text, 'a resource that begins with "role/"', resource);
   }
@@ -71,10 +96,11 @@ function roleName(text: string, resource: string): string {
   return name;
 }
 
-function bad(text: string, wanted: string, found: string | undefined) {
+/** The error for a person who gave the text. */
+function usageFault(text: string, wanted: string, found: string): MoatError {
   return usageError(
     `Cannot use ${JSON.stringify(text)} as a role: wanted ${wanted}, found ${
-      JSON.stringify(found ?? "")
+      JSON.stringify(found)
     }`,
     `give the role's ARN, ${EXAMPLE}`,
   );

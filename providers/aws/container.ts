@@ -1,7 +1,7 @@
 /**
  * Environment and files of a bound client. In mode `process` the SDK finds a
  * config file whose `credential_process` is our helper, which asks the proxy;
- * in the others it asks the proxy itself, as on ECS.
+ * in the others it asks the proxy itself, as on ECS or EC2.
  *
  * @module
  */
@@ -81,6 +81,13 @@ export const MODES: readonly Mode[] = [
     needsFiles: false,
     reach: LINK_LOCAL,
   },
+  {
+    name: "imds",
+    summary: "instance metadata: clients that know only the EC2 address",
+    access: "container",
+    needsFiles: false,
+    reach: { hostname: "169.254.169.254", port: 80 },
+  },
 ];
 
 /**
@@ -98,7 +105,11 @@ export function containerEnv(
   return {
     ...(container.directory !== undefined &&
       filesEnv(settings, container.directory)),
-    ...(mode.startsWith("ecs-") ? ecsEnv(container) : processEnv(container)),
+    ...(mode === "imds"
+      ? metadataEnv(settings)
+      : mode.startsWith("ecs-")
+      ? ecsEnv(container)
+      : processEnv(container)),
   };
 }
 
@@ -120,6 +131,15 @@ function filesEnv(
     AWS_DEFAULT_REGION: region,
     // No container has `less`; the AWS CLI would fail on long output.
     AWS_PAGER: "",
+  };
+}
+
+/** SDKs ask for metadata last: whatever else they were given would win. */
+function metadataEnv({ region }: AwsSettings): Record<string, string> {
+  return {
+    AWS_REGION: region,
+    AWS_DEFAULT_REGION: region,
+    AWS_EC2_METADATA_DISABLED: "false",
   };
 }
 
@@ -167,7 +187,8 @@ export function containerMounts(
   container: Container,
 ): readonly MountedFile[] {
   const helper = `${container.directory}/aws/credentials`;
-  const isProcess = !container.mode.startsWith("ecs-");
+  const isProcess = container.mode !== "imds" &&
+    !container.mode.startsWith("ecs-");
   const config = [
     "[default]",
     // Some clients refuse a command without an argument (MinIO for Go).

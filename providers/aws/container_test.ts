@@ -97,6 +97,14 @@ const ASKED: {
     mode: "ecs-relative-query",
     env: { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/ecs/credentials" + QUERY },
   },
+  {
+    mode: "imds",
+    env: {
+      AWS_REGION: "eu-central-1",
+      AWS_DEFAULT_REGION: "eu-central-1",
+      AWS_EC2_METADATA_DISABLED: "false",
+    },
+  },
 ];
 
 for (const { mode, tokenFile, env } of ASKED) {
@@ -134,6 +142,7 @@ Deno.test("MODES are those that each client can ask in, the default first", () =
       ["ecs-full-query", "query", false, "loopback"],
       ["ecs-relative", "header", false, "169.254.170.2:80"],
       ["ecs-relative-query", "query", false, "169.254.170.2:80"],
+      ["imds", "container", false, "169.254.169.254:80"],
     ],
   );
 });
@@ -164,6 +173,7 @@ for (const { mode, tokenFile } of ASKED) {
       "AWS_REGION",
       "AWS_DEFAULT_REGION",
       "AWS_PAGER",
+      ...(mode === "imds" ? ["AWS_EC2_METADATA_DISABLED"] : []),
     ]);
   });
 }

@@ -13,9 +13,10 @@ import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
 import type { Secret } from "$core/secret.ts";
 import { type GrantSecrets, readSecrets } from "./credential.ts";
-import { failure, mapAwsError, stsTimeout } from "./errors.ts";
+import { failure, mapAwsError, type Service, stsTimeout } from "./errors.ts";
 import {
   type AnywhereHop,
+  type FurtherRole,
   type Hop,
   type MfaHop,
   planHops,
@@ -36,6 +37,9 @@ import {
 
 /** Bound of one call in ms, its retry included. */
 export const CALL_TIMEOUT_MS = 12_000;
+
+/** Bound of a look-up in IAM in ms: SDKs have given up long before. */
+const IAM_TIMEOUT_MS = 5000;
 
 /** Longer than any chain of calls: each ends by a bound of its own, and says why. */
 const INNER_HOLD_MS = 120_000;
@@ -83,6 +87,10 @@ export class SessionEngine {
    * @param grant The grant.
    * @param binding Who asks.
    * @param holdMs How long to wait when no session is valid.
+   * @param further A role that is assumed with the grant's session, whose own
+   *   is given. Default: none. Bindings share a session only if every input of
+   *   every call is the same, and none is a binding's.
+   * @param minLifeMs See `SessionCache.get`.
    * @returns What gives the session, at once if there is one.
    * @throws {MoatError} If the grant is damaged or the binding does not fit it.
    */
@@ -90,14 +98,40 @@ export class SessionEngine {
     grant: Grant,
     binding: Binding,
     holdMs: number,
+    further?: FurtherRole,
+    minLifeMs?: number,
   ): () => Session | Promise<Session> {
-    const walk = planWalk(grant, binding);
+    const walk = planWalk(grant, binding, further);
     const { hops, owner } = walk;
     const id = { key: keyOf(walk, hops), grant: grant.name, owner };
     const fetch = () => this.#walk(walk);
     const version = () => this.#stamp(hops);
     return () =>
-      this.#cache.get(id, fetch, holdMs, version) as Session | Promise<Session>;
+      this.#cache.get(id, fetch, holdMs, version, minLifeMs) as
+        | Session
+        | Promise<Session>;
+  }
+
+  /**
+   * Asks IAM for the ARN of a role, with the credentials that would assume it.
+   *
+   * @param grant Whose.
+   * @param name The role's name, without a path.
+   * @returns What IAM says; not checked.
+   * @throws {MoatError} `role-unknown`, or another code of `errors.ts`.
+   */
+  async findRole(grant: Grant, name: string): Promise<string> {
+    const walk = planWalk(grant, ANYBODY, { role: name });
+    const { getRole } = await import("./metadata/get_role.ts");
+    const last = walk.hops.length - 1;
+    const credentials = await this.#before(walk, last);
+    const { env } = this.#platform;
+    return await this.#bounded(
+      walk,
+      `look up the role ${JSON.stringify(name)}`,
+      (context) => getRole(name, credentials, walk.settings, env, context),
+      "IAM",
+    ).catch((error) => this.#distrust(walk, last, error));
   }
 
   /**
@@ -171,10 +205,10 @@ export class SessionEngine {
 
   /** Makes the last call; those before it come from the cache. */
   async #walk(walk: Walk): Promise<Session> {
-    const { hops, settings } = walk;
+    const { hops } = walk;
     const last = hops.length - 1;
     const credentials = await this.#hop(walk, last);
-    if (!settings.direct) {
+    if (!SHARED_KINDS.has(hops[last]?.kind)) {
       const session = credentials as Session;
       this.#watchPolicySize(walk, session);
       return session;
@@ -287,7 +321,7 @@ export class SessionEngine {
     { settings, grant }: Walk,
     action: string,
     use: (context: StsContext) => Promise<T>,
-    service: "STS" | "Roles Anywhere" = "STS",
+    service: Service = "STS",
   ): Promise<T> {
     const { clock, metrics } = this.#platform;
     const skew = this.#skew;
@@ -295,7 +329,7 @@ export class SessionEngine {
       const late = stsTimeout(service);
       return await inTime(
         clock,
-        CALL_TIMEOUT_MS,
+        service === "IAM" ? IAM_TIMEOUT_MS : CALL_TIMEOUT_MS,
         late,
         (signal) => use({ clock, metrics, skew, signal }),
       );
@@ -352,10 +386,14 @@ const NOBODY: Binding = { name: "nobody", grants: [] };
 const sameHops = (a: readonly Hop[], b: readonly Hop[]) =>
   JSON.stringify(a) === JSON.stringify(b);
 
-function planWalk(grant: Grant, binding: Binding): Walk {
+function planWalk(
+  grant: Grant,
+  binding: Binding,
+  further?: FurtherRole,
+): Walk {
   const settings = readSettings(grant);
-  const hops = planHops(settings, binding);
-  const isShared = sameHops(hops, planHops(settings, NOBODY));
+  const hops = planHops(settings, binding, further);
+  const isShared = sameHops(hops, planHops(settings, NOBODY, further));
   return {
     grant,
     settings,

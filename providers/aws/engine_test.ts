@@ -18,6 +18,7 @@ import {
 import { Workspace } from "../../tests/support/workspace.ts";
 import { withSecrets } from "./credential.ts";
 import { CALL_TIMEOUT_MS, SessionEngine } from "./engine.ts";
+import type { FurtherRole } from "./hops.ts";
 import type { AwsSettings } from "./settings.ts";
 import {
   SIMULATOR_ACCESS_KEY_ID,
@@ -167,6 +168,96 @@ Deno.test("end() drops what only the binding could use", async () => {
   bed.engine.end(binding("run-a"));
   await bed.session();
   assert.deepEqual(await bed.calls(), { AssumeRole: 2 });
+});
+
+/** Sessions of a further role, for a binding. */
+function furtherSessions(
+  bed: Bed,
+  by: Binding,
+  { more = {}, further = {} }: {
+    more?: Partial<AwsSettings>;
+    further?: Partial<FurtherRole>;
+  } = {},
+) {
+  return bed.engine.sessions(bed.grant(more), by, 0, {
+    role: OTHER,
+    sessionName: "same",
+    ...further,
+  });
+}
+
+const DIRECT = { roles: [], direct: true } as const;
+
+Deno.test("a further role is assumed with the grant's session", async () => {
+  await using bed = await Bed.open();
+  const { assumedRoleArn } = await furtherSessions(bed, binding("c-a"))();
+  assert.match(assumedRoleArn, /assumed-role\/Other\/same$/);
+  assert.deepEqual(await bed.calls(), { AssumeRole: 2 });
+});
+
+Deno.test("a further role is assumed with the long-lived keys of a direct grant", async () => {
+  await using bed = await Bed.open();
+  const by = binding("c-a");
+  const { accessKeyId } = await furtherSessions(bed, by, { more: DIRECT })();
+  assert.match(accessKeyId, /^ASIA/);
+});
+
+Deno.test("long-lived keys of a direct grant are not handed out for a further role either", async () => {
+  await using bed = await Bed.open();
+  await furtherSessions(bed, binding("c-a"), { more: DIRECT })();
+  await assert.rejects(bed.session(DIRECT, binding("c-a")), {
+    code: "source-not-temporary",
+  });
+});
+
+Deno.test("a grant's own session is another one than that which assumes further roles", async () => {
+  await using bed = await Bed.open();
+  const more = { sessionName: "same" };
+  const own = await bed.session(more);
+  const further = await furtherSessions(bed, binding("run-a"), { more })();
+  assert.notEqual(own.accessKeyId, further.accessKeyId);
+});
+
+const UNSHARED: { name: string; further: Partial<FurtherRole> }[] = [
+  { name: "an external ID", further: { externalId: "other" } },
+  { name: "a policy", further: { policy: '{"Statement":[]}' } },
+  { name: "a session name", further: { sessionName: "other" } },
+  { name: "a role", further: { role: ROLE } },
+];
+
+for (const { name, further } of UNSHARED) {
+  Deno.test(`bindings whose further roles differ in ${name} share no session`, async () => {
+    await using bed = await Bed.open();
+    const more = DIRECT;
+    const a = await furtherSessions(bed, binding("c-a"), { more })();
+    const b = await furtherSessions(bed, binding("c-b"), { more, further })();
+    assert.notEqual(a.accessKeyId, b.accessKeyId);
+  });
+}
+
+Deno.test("bindings share the session of a further role that is no binding's", async () => {
+  await using bed = await Bed.open();
+  const a = await furtherSessions(bed, binding("c-a"), { more: DIRECT })();
+  const b = await furtherSessions(bed, binding("c-b"), { more: DIRECT })();
+  assert.equal(a, b);
+});
+
+Deno.test("end() drops the session of a further role that is named after the binding", async () => {
+  await using bed = await Bed.open();
+  const options = { more: DIRECT, further: { sessionName: "{container}-1" } };
+  const by = binding("c-a", { subject: { container: "web" } });
+  const sessions = furtherSessions(bed, by, options);
+  const before = await sessions();
+  bed.engine.end(by);
+  assert.notEqual(await sessions(), before);
+});
+
+Deno.test("findRole() asks nobody without credentials", async () => {
+  await using bed = await Bed.open();
+  await bed.writeKeys("");
+  await assert.rejects(bed.engine.findRole(bed.grant(DIRECT), "app"), {
+    code: "no-source",
+  });
 });
 
 Deno.test("a rotated key counts although the old one was never refused", async () => {

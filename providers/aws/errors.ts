@@ -29,7 +29,7 @@ import {
   type SourceKind,
 } from "./settings.ts";
 
-export type { FailureCode, FailureContext } from "./failures.ts";
+export type { FailureCode, FailureContext, Service } from "./failures.ts";
 export { failure, SELF_SOURCE_MARK } from "./failures.ts";
 
 /** An answer that moat does not read: a redirect, or far too long. */
@@ -142,7 +142,7 @@ export function sourceTimeout(settings: AwsSettings): MoatError {
 }
 
 /**
- * Maps anything thrown while a source, STS or Roles Anywhere was asked.
+ * Maps anything thrown while a source, STS, Roles Anywhere or IAM was asked.
  *
  * @param error What was caught.
  * @param context What was going on, for the words.
@@ -278,11 +278,8 @@ function wordsFor(
 ): Words {
   const { profile } = settings.source;
   const flag = profile ? ` --profile ${shellWord(profile)}` : "";
-  const words = service === "STS"
-    ? stsWords(settings)
-    : anywhereWords(settings);
   return {
-    ...words,
+    ...SERVICE_WORDS[service](settings),
     service,
     said: `${service} answered ${quote(seen)}`,
     status: String(seen.status),
@@ -323,6 +320,24 @@ function anywhereWords({ anywhere }: AwsSettings): Words {
     endpoint: "--endpoint",
   };
 }
+
+/** Where IAM is comes from this process's environment, not from the grant. */
+function iamWords(): Words {
+  return {
+    place: "IAM",
+    aService: "IAM",
+    format: "IAM's XML",
+    endpoint: "AWS_ENDPOINT_URL_IAM",
+  };
+}
+
+const SERVICE_WORDS: Readonly<
+  Record<Service, (settings: AwsSettings) => Words>
+> = {
+  "STS": stsWords,
+  "Roles Anywhere": anywhereWords,
+  "IAM": iamWords,
+};
 
 function mfaHint({ mfa }: AwsSettings, grant: string): string {
   if (!mfa) return "grant again with --mfa-serial ARN of the user's device";

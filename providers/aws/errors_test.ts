@@ -96,7 +96,7 @@ interface Case {
 
 /** Cases of one service. */
 function during(service: Service, cases: readonly Case[]): Case[] {
-  const settings = service === "STS" ? SETTINGS : ANYWHERE;
+  const settings = service === "Roles Anywhere" ? ANYWHERE : SETTINGS;
   return cases.map((one) => ({ settings, service, ...one }));
 }
 
@@ -519,6 +519,46 @@ const STS_CASES: readonly Case[] = during("STS", [
     error: undefined,
     code: "internal",
     hint: /MOAT_DEBUG=1/,
+  },
+]);
+
+/** Messages as IAM really answers them. */
+const IAM_CASES: readonly Case[] = during("IAM", [
+  {
+    what: "a role that is not there",
+    error: answer(
+      "NoSuchEntityException",
+      "The role with name app cannot be found.",
+      404,
+    ),
+    code: "role-unknown",
+    found: /IAM answered NoSuchEntityException: The role with name app/,
+    hint: /NAME@ACCOUNT/,
+  },
+  {
+    what: "an identity that may not look roles up",
+    error: answer(
+      "AccessDenied",
+      `User: arn:aws:iam::123456789012:user/ana is not authorized to perform: iam:GetRole on resource: role app`,
+      403,
+    ),
+    code: "access-denied",
+    found: /iam:GetRole/,
+    hint: /allow iam:GetRole .*default_account/,
+  },
+  {
+    what: "no answer",
+    error: named("TimeoutError"),
+    code: "sts-timeout",
+    found: /: IAM did not answer in time/,
+    hint: /network/,
+  },
+  {
+    what: "another program at its address",
+    error: garbage(200),
+    code: "sts-garbage",
+    found: /not IAM's XML/,
+    hint: /AWS_ENDPOINT_URL_IAM names IAM/,
   },
 ]);
 
@@ -1036,6 +1076,7 @@ const SOURCE_CASES: readonly Case[] = [
 const CASES: readonly Case[] = [
   ...STS_CASES,
   ...ANYWHERE_CASES,
+  ...IAM_CASES,
   ...SOURCE_CASES,
 ];
 
@@ -1320,7 +1361,7 @@ function thrown(text: fc.Arbitrary<string>): fc.Arbitrary<unknown> {
 
 const CONTEXTS: fc.Arbitrary<FailureContext> = fc.record({
   settings: fc.constantFrom(SETTINGS, MFA, ANYWHERE, INSTANCE),
-  service: fc.constantFrom<Service[]>("STS", "Roles Anywhere"),
+  service: fc.constantFrom<Service[]>("STS", "Roles Anywhere", "IAM"),
   grant: fc.constantFrom("aws", "aws:prod"),
 }, { requiredKeys: ["settings"] });
 

@@ -56,6 +56,7 @@ export const FAILURES = {
   "policy-malformed": hard("STS cannot read the session policy"),
   "policy-too-large": hard("The session's policies and tags are too large"),
   "region-disabled": hard("STS is not enabled in the grant's region"),
+  "role-unknown": hard("AWS does not know the role"),
   "source-expired": hard("The host's source credentials have expired"),
   "source-is-moat": hard("The grant's source is moat itself"),
   "source-not-temporary": hard(
@@ -96,7 +97,7 @@ export function failure(
 }
 
 /** Who is asked when something fails. */
-export type Service = "STS" | "Roles Anywhere";
+export type Service = "STS" | "Roles Anywhere" | "IAM";
 
 /** What was going on when something was thrown. */
 export interface FailureContext {
@@ -154,8 +155,8 @@ export interface Seen {
  * | word         | becomes                                                  |
  * | ------------ | -------------------------------------------------------- |
  * | `{said}`     | what the service said; for kind `answer` only            |
- * | `{service}`  | `STS` or `Roles Anywhere`                                |
- * | `{aService}` | `an STS` or `Roles Anywhere`                             |
+ * | `{service}`  | `STS`, `Roles Anywhere` or `IAM`                         |
+ * | `{aService}` | `an STS`, `Roles Anywhere` or `IAM`                      |
  * | `{place}`    | its address, or its name and region                      |
  * | `{format}`   | the format in which it answers                           |
  * | `{endpoint}` | what sets its address                                    |
@@ -413,6 +414,26 @@ export const RULES: readonly Rule[] = [
     found: "{said}",
     hint:
       "check certificate and private key, and that trust anchor and profile are enabled",
+  },
+
+  // IAM, which is asked where a role is that was named without an account.
+  {
+    kind: "answer",
+    during: "IAM",
+    name: /^NoSuchEntity$/,
+    code: "role-unknown",
+    found: "{said}",
+    hint:
+      "check the role's name; a role of another account is named as NAME@ACCOUNT or by its ARN",
+  },
+  {
+    kind: "answer",
+    during: "IAM",
+    name: /^AccessDenied$/,
+    code: "access-denied",
+    found: "{said}",
+    hint:
+      "allow iam:GetRole on the role to the grant's identity, or set default_account in [metadata] of moat.toml, or name the role by its ARN",
   },
 
   // MFA.

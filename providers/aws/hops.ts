@@ -106,6 +106,20 @@ export type Hop =
   | WebIdentityHop
   | AnywhereHop;
 
+/** A role that is assumed with the grant's session, beyond what the grant names. */
+export interface FurtherRole {
+  /** Its ARN. */
+  readonly role: string;
+  /** What its trust policy asks for. */
+  readonly externalId?: string;
+  /** Inline session policy: JSON, at most 2,048 characters. */
+  readonly policy?: string;
+  /** Template, see `session_name.ts`. Default: the grant's. */
+  readonly sessionName?: string;
+  /** Life of the session in s. Absent: STS's own default. */
+  readonly durationSeconds?: number;
+}
+
 /** A session that never leaves moat; one hour is allowed by every role. */
 const INNER_SECONDS = 3600;
 
@@ -120,10 +134,16 @@ export const MAX_CHAINED_SECONDS = 3600;
  *
  * @param settings The grant's settings.
  * @param binding Who asks.
+ * @param further Assumed with what the grant gives, which keeps its own
+ * options, tags and policy, but for its life: it never leaves moat. Default: none.
  * @returns One hop at least.
  * @throws {MoatError} `usage` if the binding would widen the grant.
  */
-export function planHops(settings: AwsSettings, binding: Binding): Hop[] {
+export function planHops(
+  settings: AwsSettings,
+  binding: Binding,
+  further?: FurtherRole,
+): Hop[] {
   const narrowed = narrow(
     settings,
     readBindingSettings(binding.settings?.["aws"]),
@@ -139,8 +159,10 @@ export function planHops(settings: AwsSettings, binding: Binding): Hop[] {
     hops.push(roleHop(narrowed, binding, role, {
       isFirst: i === 0,
       isLast: i === roles.length - 1,
+      isInner: further !== undefined || i < roles.length - 1,
     }))
   );
+  if (further) hops.push(furtherHop(narrowed, binding, further));
   return hops;
 }
 
@@ -193,11 +215,19 @@ function refuseWidening(
   }
 }
 
+/** Where a role is in its grant's chain. */
+interface Place {
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  /** Whether its session assumes a further role. */
+  readonly isInner: boolean;
+}
+
 function roleHop(
   settings: AwsSettings,
   binding: Binding,
   role: string,
-  { isFirst, isLast }: { isFirst: boolean; isLast: boolean },
+  { isFirst, isLast, isInner }: Place,
 ): Hop {
   const { anywhere, webIdentityTokenFile, policy, policyArns } = settings;
   const { sessionName } = settings;
@@ -205,7 +235,7 @@ function roleHop(
     at: addressOf(settings),
     role,
     sessionName: fillSessionName(sessionName ?? DEFAULT_SESSION_NAME, binding),
-    durationSeconds: isLast ? settings.durationSeconds : INNER_SECONDS,
+    durationSeconds: isInner ? INNER_SECONDS : settings.durationSeconds,
   };
   if (isFirst && anywhere) {
     const name = sessionName === undefined ? undefined : common.sessionName;
@@ -234,11 +264,44 @@ function roleHop(
   };
 }
 
+/**
+ * It has the tags of the labels that the grant allows; the grant's own tags are
+ * those of the grant's session, as the source identity is, which lasts on.
+ */
+function furtherHop(
+  settings: AwsSettings,
+  binding: Binding,
+  { role, externalId, policy, sessionName, durationSeconds }: FurtherRole,
+): AssumeRoleHop {
+  const { roles, tags = {}, labelTags = [], transitiveTags = [] } = settings;
+  const isFirst = roles.length === 0;
+  const allowed = labelTags.filter((key) => !Object.hasOwn(tags, key));
+  const ofLabels = {
+    ...settings,
+    tags: {},
+    labelTags: allowed,
+    transitiveTags: transitiveTags.filter((key) => labelTags.includes(key)),
+  };
+  const template = sessionName ?? settings.sessionName ?? DEFAULT_SESSION_NAME;
+  return {
+    kind: "assume-role",
+    at: addressOf(settings),
+    role,
+    sessionName: fillSessionName(template, binding),
+    durationSeconds,
+    policy,
+    policyArns: [],
+    externalId,
+    ...hopTags(ofLabels, binding, { isFirst, isLast: true }),
+    sourceIdentity: isFirst ? settings.sourceIdentity : undefined,
+  };
+}
+
 /** A transitive tag is given at the first role and inherited from there on. */
 function hopTags(
   settings: AwsSettings,
   binding: Binding,
-  { isFirst, isLast }: { isFirst: boolean; isLast: boolean },
+  { isFirst, isLast }: Pick<Place, "isFirst" | "isLast">,
 ): Pick<AssumeRoleHop, "tags" | "transitiveTags"> {
   const { tags = {}, transitiveTags = [], labelTags = [] } = settings;
   const labels = binding.subject?.labels ?? {};

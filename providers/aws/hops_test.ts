@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import type { Binding } from "$core/binding.ts";
 import { awsSettings, awsSource, ROLE } from "../../tests/support/aws_grant.ts";
-import { type AssumeRoleHop, type Hop, planHops } from "./hops.ts";
+import {
+  type AssumeRoleHop,
+  type FurtherRole,
+  type Hop,
+  planHops,
+} from "./hops.ts";
 import type { AwsSettings, BindingSettings } from "./settings.ts";
 
 const OTHER = "arn:aws:iam::123456789012:role/Other";
@@ -231,4 +236,136 @@ Deno.test("whatever the tags, they and no others are given once in all", () => {
     const given = hops.flatMap((hop) => hop.tags.map(([key]) => key));
     assert.deepEqual(given.sort(), Object.keys(tags).sort());
   }));
+});
+
+const FURTHER: FurtherRole = { role: OTHER, sessionName: "web-0123456789ab" };
+
+function planFurther(
+  more: Partial<AwsSettings>,
+  further: FurtherRole = FURTHER,
+  by = binding(),
+): Hop[] {
+  return planHops(awsSettings(more), by, further);
+}
+
+for (const { name, more, kinds } of KINDS) {
+  Deno.test(`planHops() assumes a further role after ${name}`, () => {
+    const hops = planFurther(more);
+    assert.deepEqual(hops.map(({ kind }) => kind), [...kinds, "assume-role"]);
+  });
+}
+
+Deno.test("planHops() leaves to the grant's last role all but its life", () => {
+  const more = {
+    durationSeconds: 900,
+    externalId: "id",
+    policy: "{}",
+    policyArns: ["p"],
+    tags: { a: "1", b: "2" },
+    labelTags: ["team"],
+    transitiveTags: ["b"],
+    sourceIdentity: "me",
+  };
+  const by = binding(undefined, { labels: { team: "x" } });
+  const [alone] = roleHops(plan(more, by));
+  const [first] = roleHops(planFurther(more, FURTHER, by));
+  assert.deepEqual(first, { ...alone, durationSeconds: 3600 });
+});
+
+for (const more of [{ webIdentityTokenFile: "/t" }, { anywhere: ANYWHERE }]) {
+  const [way = ""] = Object.keys(more);
+  Deno.test(`planHops() makes a session of ${way} an hour long for a further role`, () => {
+    const [first] = planFurther({ ...more, durationSeconds: 900 });
+    assert.equal((first as AssumeRoleHop).durationSeconds, 3600);
+  });
+}
+
+Deno.test("planHops() gives a further role what was asked for, and nothing of the grant's", () => {
+  const further = {
+    role: OTHER,
+    externalId: "container",
+    policy: '{"Statement":[]}',
+    sessionName: "job",
+    durationSeconds: 3600,
+  };
+  const hops = planFurther({
+    externalId: "grant",
+    policy: "{}",
+    policyArns: ["p"],
+    tags: { a: "1" },
+    sourceIdentity: "me",
+    sessionName: "granted",
+  }, further);
+  const { at: _, ...last } = roleHops(hops).at(-1) ?? {};
+  assert.deepEqual(last, {
+    kind: "assume-role",
+    ...further,
+    policyArns: [],
+    tags: [],
+    transitiveTags: [],
+    sourceIdentity: undefined,
+  });
+});
+
+Deno.test("planHops() leaves the life of a further role to STS", () => {
+  const last = roleHops(planFurther({ durationSeconds: 900 })).at(-1);
+  assert.equal(last?.durationSeconds, undefined);
+});
+
+Deno.test("planHops() names a further role's session as the grant does where it has no name", () => {
+  const last = roleHops(planFurther({}, { role: OTHER })).at(-1);
+  assert.equal(last?.sessionName, "moat-run-a");
+});
+
+Deno.test("planHops() fills in who asks for a further role", () => {
+  const by = binding(undefined, { container: "web" });
+  const further = { role: OTHER, sessionName: "{container}-0123456789ab" };
+  const last = roleHops(planFurther({}, further, by)).at(-1);
+  assert.equal(last?.sessionName, "web-0123456789ab");
+});
+
+Deno.test("planHops() tags a further role's session with the labels that the grant names, and with no other", () => {
+  const by = binding(undefined, { labels: { team: "x", evil: "y" } });
+  const more = { labelTags: ["team", "none"] };
+  const last = roleHops(planFurther(more, FURTHER, by)).at(-1);
+  assert.deepEqual(last?.tags, [["team", "x"]]);
+});
+
+Deno.test("planHops() gives a transitive tag to a further role by inheritance alone", () => {
+  const by = binding(undefined, { labels: { team: "x", job: "y" } });
+  const more = { labelTags: ["team", "job"], transitiveTags: ["team"] };
+  const given = roleHops(planFurther(more, FURTHER, by))
+    .map(({ tags, transitiveTags }) => [tags, transitiveTags]);
+  assert.deepEqual(given, [
+    [[["job", "y"], ["team", "x"]], ["team"]],
+    [[["job", "y"]], []],
+  ]);
+});
+
+Deno.test("planHops() overrides no tag of the grant for a further role", () => {
+  const by = binding(undefined, { labels: { team: "x" } });
+  const more = { labelTags: ["team"], tags: { team: "grant" } };
+  const last = roleHops(planFurther(more, FURTHER, by)).at(-1);
+  assert.deepEqual(last?.tags, []);
+});
+
+Deno.test("planHops() gives the source identity to a further role if it is the first", () => {
+  const more = { direct: true, roles: [], sourceIdentity: "me" } as const;
+  const [only] = roleHops(planFurther(more));
+  assert.equal(only?.sourceIdentity, "me");
+});
+
+Deno.test("each option of a further role changed alone gives another key", () => {
+  const changes: Partial<FurtherRole>[] = [
+    {},
+    { role: ROLE },
+    { externalId: "id" },
+    { policy: "{}" },
+    { sessionName: "n1" },
+    { durationSeconds: 3600 },
+  ];
+  const keys = changes.map((more) =>
+    JSON.stringify(planFurther({}, { ...FURTHER, ...more }))
+  );
+  assert.equal(new Set(keys).size, changes.length);
 });

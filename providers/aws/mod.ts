@@ -25,6 +25,7 @@ import { GRANT_FLAGS } from "./options/grant.ts";
 import { containerAnswer, processAnswer, type Session } from "./session.ts";
 import { readSettings } from "./settings.ts";
 import { SIMULATE_FLAGS } from "./simulator/flags.ts";
+import { createMetadata } from "./metadata/service.ts";
 import { createForeignBindings } from "./needroleshere/mod.ts";
 import { environmentIdentity } from "./sources/identity.ts";
 import { preloadSdk } from "./sts.ts";
@@ -56,6 +57,11 @@ export function createAwsProvider(platform: Platform): Provider {
     bindingFlags: BINDING_FLAGS,
     modes: MODES,
     checkUrl,
+    metadata: (options) => createMetadata({ platform, engine, vends }, options),
+    async environmentGrant() {
+      const made = await import("./metadata/environment_grant.ts");
+      return await made.environmentGrant(platform);
+    },
     foreignBindings: createForeignBindings(engine, platform),
     conflictingEnv: CONFLICTING_ENV,
     trustVariables: ["AWS_CA_BUNDLE"],

@@ -145,8 +145,9 @@ Deno.test("a refusal is logged with who met it and why", async () => {
   const line = bed.platform.lines.find((l) =>
     l.event === "credentials-refused"
   );
-  const { message, ...fields } = line?.fields ?? {};
+  const { message, hint, ...fields } = line?.fields ?? {};
   assert.match(String(message), /^Cannot assume /);
+  assert.match(String(hint), /trust policy/);
   assert.deepEqual(fields, {
     grant: "aws",
     binding: "run-a",

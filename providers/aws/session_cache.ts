@@ -23,6 +23,7 @@ import {
 import {
   forgetFailure,
   grantChanged,
+  isShort,
   isUsable,
   type Known,
   learnFailure,
@@ -103,6 +104,8 @@ export class SessionCache<T extends Credentials> {
    * @param version Tells what a session is made from, such as the state of
    *   files. Looked at behind the answer, every 10 s at most; once it differs
    *   from that of the last call, a refresh is due. One that fails tells nothing.
+   * @param minLifeMs Of a session with less life left the refresh is waited
+   *   for; if it fails, that session is given nevertheless. Default: 0.
    * @returns A session with more than a minute of life, or more than half of
    *   its life if that is shorter than two.
    * @throws {MoatError} The failure of the last call, `sts-timeout`, or
@@ -113,6 +116,7 @@ export class SessionCache<T extends Credentials> {
     fetch: () => Promise<T>,
     holdMs: number,
     version?: () => Promise<string>,
+    minLifeMs = 0,
   ): T | Promise<T> {
     const entry = this.#entries.use(id);
     const { known } = entry;
@@ -124,10 +128,13 @@ export class SessionCache<T extends Credentials> {
       this.#count("miss", now);
       return this.#wait(entry, { fetch, version }, holdMs);
     }
-    const isDue = now >= known.refreshAt;
+    const isTooShort = isShort(known, now, minLifeMs);
+    const isDue = isTooShort || now >= known.refreshAt;
     this.#count(isDue ? "stale" : "hit", now);
     if (isDue) this.#refresh(entry, { fetch, version });
-    return known.session;
+    return isTooShort
+      ? this.#waitForNext(entry, { fetch, version }, holdMs)
+      : known.session;
   }
 
   /**
@@ -196,6 +203,20 @@ export class SessionCache<T extends Credentials> {
       hold.cancel();
       this.#entries.leave(entry);
     }
+  }
+
+  /** Waits for the refresh in flight; what is valid then will do, be it the old one. */
+  async #waitForNext(
+    entry: Entry<T>,
+    ask: Ask<T>,
+    holdMs: number,
+  ): Promise<T> {
+    const hold = this.#startHold(holdMs);
+    this.#entries.enter(entry);
+    await Promise.race([hold.over, entry.changed.promise]);
+    hold.cancel();
+    this.#entries.leave(entry);
+    return await this.#wait(entry, ask, 0);
   }
 
   /** A timer ends it, since its instant moves when the clock is set. */

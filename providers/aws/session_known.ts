@@ -31,6 +31,8 @@ const HARD_BACKOFF_MS = [2000, 5000, 10_000, 30_000];
 export interface Known<T> {
   /** The last one that was obtained, ended or not. */
   session: T | undefined;
+  /** When it was. */
+  obtainedAt: number;
   /** The session must not be handed out from here on. */
   usableUntil: number;
   /** From here on a refresh is due. */
@@ -57,6 +59,7 @@ export interface Known<T> {
 export function nothingKnown<T>(): Known<T> {
   return {
     session: undefined,
+    obtainedAt: -Infinity,
     usableUntil: -Infinity,
     refreshAt: Infinity,
     failure: undefined,
@@ -94,6 +97,7 @@ export function learnSession<T extends Credentials>(
     lifeMs / 2,
   );
   known.session = session;
+  known.obtainedAt = now;
   known.usableUntil = usableUntil;
   known.refreshAt = expiresAt - windowMs * (1 - JITTER * random);
   forgetFailure(known);
@@ -165,6 +169,25 @@ export function isUsable<T>(
   now: number,
 ): known is Known<T> & { session: T } {
   return known.session !== undefined && now < known.usableUntil;
+}
+
+/**
+ * Tells whether a client that wants sessions with much life left should wait
+ * for a new one.
+ *
+ * @param known Of a key that is usable.
+ * @param now The time.
+ * @param minLifeMs How much is wanted, in ms.
+ * @returns False if a new one was obtained a moment ago, and was no better, or
+ * could not be.
+ */
+export function isShort(
+  { session, obtainedAt, failure, retryAt }: Known<Credentials>,
+  now: number,
+  minLifeMs: number,
+): boolean {
+  return session !== undefined && session.expiresAt - now < minLifeMs &&
+    Math.abs(now - obtainedAt) >= MINUTE_MS && !(failure && now < retryAt);
 }
 
 /**

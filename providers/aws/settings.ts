@@ -223,12 +223,15 @@ export interface BindingSettings {
   readonly sessionName?: string;
   /** Inline session policy, where the grant has none. */
   readonly policy?: string;
+  /** Whether instance metadata is answered without a session token. */
+  readonly v1?: true;
 }
 
 const BindingSchema = v.strictObject({
   durationSeconds: optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   sessionName: optional(Text),
   policy: optional(Text),
+  v1: optional(v.literal(true)),
 });
 
 /**

@@ -87,7 +87,7 @@ export class VendRecorders {
     }
     let recorder = ofBinding.get(name);
     if (!recorder) {
-      recorder = new Recorder(this.#platform, name, binding.name);
+      recorder = new Recorder(this.#platform, name, binding);
       ofBinding.set(name, recorder);
     }
     return recorder;
@@ -103,15 +103,18 @@ export class VendRecorders {
 class Recorder implements VendRecorder {
   readonly #platform: Platform;
   readonly #fields: { grant: string; binding: string };
+  /** Its name, which people know better than its id. */
+  readonly #container: string | undefined;
   #last: Session | undefined;
   #repeats = 0;
   #cancelFlush = () => {};
   #lastCode = "";
   #lastRefusal = -Infinity;
 
-  constructor(platform: Platform, grant: string, binding: string) {
+  constructor(platform: Platform, grant: string, binding: Binding) {
     this.#platform = platform;
-    this.#fields = { grant, binding };
+    this.#fields = { grant, binding: binding.name };
+    this.#container = binding.subject?.container;
   }
 
   vended(session: Session): void {
@@ -126,7 +129,7 @@ class Recorder implements VendRecorder {
     }
   }
 
-  refused({ code, message }: MoatError): void {
+  refused({ code, message, hint }: MoatError): void {
     const { clock, log, metrics, audit } = this.#platform;
     metrics.count("credentials_refused_total", { code });
     const now = clock.now();
@@ -135,7 +138,13 @@ class Recorder implements VendRecorder {
     if (isRepeat) return;
     this.#lastCode = code;
     this.#lastRefusal = now;
-    log.warn("credentials-refused", { ...this.#fields, code, message });
+    log.warn("credentials-refused", {
+      ...this.#fields,
+      ...(this.#container !== undefined && { container: this.#container }),
+      code,
+      message,
+      ...(hint !== undefined && { hint }),
+    });
     audit.recordSoon("refused", { ...this.#fields, code });
   }
 

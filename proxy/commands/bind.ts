@@ -28,8 +28,10 @@ import {
   type Made,
   type PlannedClient,
   proxyAdvice,
+  readContainer,
   readGrantNames,
 } from "../bind_plan.ts";
+import { refuseIntercepted } from "../container_match.ts";
 import { bindForeign } from "../foreign.ts";
 import { isIntercepted } from "../intercept_env.ts";
 import { interceptFiles } from "../intercept_files.ts";
@@ -47,8 +49,9 @@ export async function run(
   const format = args.flags["format"] === undefined
     ? undefined
     : parseFormat(String(args.flags["format"]));
-  const { engine, network } = args.flags;
-  checkFormat(format, name, engine !== undefined || network !== undefined);
+  const isContainer = ["engine", "network", "container"]
+    .some((flag) => args.flags[flag] !== undefined);
+  checkFormat(format, name, isContainer);
   const made = await bindForeign(context, name, args) ??
     await bindOwn(context, name, args);
   if (typeof made === "number") return made;
@@ -62,7 +65,7 @@ export async function run(
     printView(output, format, view);
     return 0;
   }
-  const { binding: { grants, mode }, url } = made.stored;
+  const { binding: { grants, mode, container }, url } = made.stored;
   output.data({
     name,
     grants,
@@ -70,6 +73,7 @@ export async function run(
     url,
     environmentFile: view.environmentFile,
     ...(view.tokenFile !== undefined && { tokenFile: view.tokenFile }),
+    ...(container && { container }),
     warnings: made.warnings,
     notes: made.notes,
   }, `bound ${name}; its environment: ${view.environmentFile}\n`);
@@ -84,12 +88,15 @@ async function bindOwn(
   const { platform, registry, store, audit } = context;
   const grantNames = readGrantNames(args, registry);
   const mode = checkMode(registry, grantNames, args);
+  const onlyFor = readContainer(name, mode, args);
+  const isTokenless = mode?.access === "container";
   const [settings, policy, proxy, ...grants] = await Promise.all([
     readBindingSettings(registry, grantNames, args),
-    readPolicy(platform, args, name),
+    isTokenless ? undefined : readPolicy(platform, args, name),
     callProxy(platform, "status", {}),
     ...grantNames.map((grant) => store.get(grant)),
   ]);
+  if (isTokenless) refuseIntercepted(registry, grants);
   const isProxied = isIntercepted(registry, grants, policy);
   const client = await findClient({
     registry,
@@ -105,6 +112,7 @@ async function bindOwn(
     ...(mode && { mode: mode.name }),
     ...(settings && { settings }),
     ...(policy && { policy }),
+    ...(onlyFor && { container: onlyFor }),
   };
   const binder = new Binder(registry, platform);
   binder.rights(binding, grants);
@@ -113,8 +121,13 @@ async function bindOwn(
     createdAt: platform.clock.now(),
     ...placeFiles(bindings, name, client),
   };
+  // Nobody gets the one of a binding without; it fills its place.
   const token = mintToken(name);
-  const container = containerOf(stored, token, bindings);
+  const container = containerOf(
+    stored,
+    isTokenless ? undefined : token,
+    bindings,
+  );
   const { env, files } = binder.setup(
     grants,
     container,
@@ -139,7 +152,7 @@ async function bindOwn(
     warnings: [...client.warnings, ...trust.warnings, ...told.warnings],
     notes: [
       ...client.notes,
-      ...[proxyAdvice(stored, proxy) ?? []].flat(),
+      ...[proxyAdvice(stored, proxy, mode) ?? []].flat(),
     ],
   };
 }
@@ -167,7 +180,7 @@ function placeFiles(
 /** How its client finds us, its token and its files. */
 function containerOf(
   { binding: { name, mode }, url, directory, tokenFile }: NewBinding,
-  token: Secret,
+  token: Secret | undefined,
   bindings: BindingStore,
 ): Container {
   return {
@@ -180,7 +193,7 @@ function containerOf(
           ? bindings.tokenPath(name, false)
           : `${directory}/token`,
       }
-      : { token }),
+      : token && { token }),
   };
 }
 

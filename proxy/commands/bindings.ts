@@ -9,9 +9,11 @@ import type { CommandContext } from "$core/cli/command.ts";
 import { columns } from "$core/cli/help.ts";
 import { printable } from "$core/cli/output.ts";
 import { formatTime } from "$core/clock.ts";
+import type { ContainerMatch } from "$core/container.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
 import type { Policy } from "$core/policy.ts";
+import { formatContainer } from "../container_match.ts";
 
 /** One binding, or why it cannot be read. */
 interface Row {
@@ -21,6 +23,7 @@ interface Row {
   readonly url?: string;
   readonly boundAt?: string;
   readonly policy?: Policy;
+  readonly container?: ContainerMatch;
   readonly error?: { readonly code: string; readonly message: string };
 }
 
@@ -42,7 +45,7 @@ const EMPTY = "no bindings; moat bind NAME --grant GRANT makes one\n";
 async function readRow(bindings: BindingStore, name: string): Promise<Row> {
   try {
     const { binding, url, createdAt } = await bindings.latest(name);
-    const { grants, mode, policy } = binding;
+    const { grants, mode, policy, container } = binding;
     return {
       name,
       grants,
@@ -50,6 +53,7 @@ async function readRow(bindings: BindingStore, name: string): Promise<Row> {
       url,
       boundAt: formatTime(createdAt),
       ...(policy && { policy }),
+      ...(container && { container }),
     };
   } catch (thrown) {
     const { code, message }: MoatError = toMoatError(thrown);
@@ -58,14 +62,16 @@ async function readRow(bindings: BindingStore, name: string): Promise<Row> {
 }
 
 function lineOf(row: Row): [string, string] {
-  const { name, grants = [], mode = "", url = "", policy, error } = row;
+  const { name, grants = [], mode = "", url = "", error } = row;
+  const { policy, container } = row;
   return [
     printable(name),
     printable(
-      error
-        ? `cannot be used: ${error.message}`
-        : [...grants, mode, url, ...policy ? [summaryOf(policy)] : []]
-          .join("  "),
+      error ? `cannot be used: ${error.message}` : [
+        ...[...grants, mode, url],
+        ...container ? [`container: ${formatContainer(container)}`] : [],
+        ...policy ? [summaryOf(policy)] : [],
+      ].join("  "),
     ),
   ];
 }

@@ -8,6 +8,7 @@ import { checkBindingName } from "$core/binding.ts";
 import type { StoredBinding } from "$core/binding_store.ts";
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { callProxy } from "$core/control.ts";
+import { type ContainerMatch, engineOptions } from "$core/container.ts";
 import { usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
 import type { ProviderRegistry } from "$core/provider.ts";
@@ -36,12 +37,14 @@ export async function run(
   const bindings = openOwnBindings(platform);
   const stored = await bindings.latest(name);
   checkClient(stored, container);
-  const advice = proxyAdvice(stored, await callProxy(platform, "status", {}));
+  const { grants, mode, container: onlyFor } = stored.binding;
+  const proxy = await callProxy(platform, "status", {});
+  const advice = proxyAdvice(stored, proxy, findMode(registry, grants, mode));
   if (advice) output.warn(advice);
   const view = await readView(bindings, stored);
   const { environment, environmentFile = "", hosts } = view;
   const conflicting = [
-    ...stored.binding.grants.flatMap((grant) =>
+    ...grants.flatMap((grant) =>
       registry.get(parseGrantName(grant).provider).conflictingEnv
     ),
     ...interceptConflicts(registry, environment),
@@ -55,14 +58,32 @@ export async function run(
   const argv = await containerCommand(container, {
     env: environment,
     environmentFile,
-    directory: bindings.filesPath(name),
-    options: hosts.flatMap((host) => [
-      "--add-host",
-      `${host.name}:${host.address}`,
-    ]),
+    directory: stored.directory && bindings.filesPath(name),
+    options: [
+      ...hosts.flatMap((
+        { name, address },
+      ) => ["--add-host", `${name}:${address}`]),
+      ...onlyFor ? identityOf(name, onlyFor, container) : [],
+    ],
     relayPort: reach?.by === "socket" ? reach.port : undefined,
   });
   return await runChild(argv, platform.env, output);
+}
+
+/** Makes the new container the one that may use the binding. */
+function identityOf(
+  binding: string,
+  onlyFor: ContainerMatch,
+  { name }: EngineRun,
+): string[] {
+  if (onlyFor.name === undefined || name === undefined) {
+    return engineOptions(onlyFor);
+  }
+  if (name === onlyFor.name) return [];
+  throw usageError(
+    `Cannot give binding "${binding}" to the container "${name}": it is for "${onlyFor.name}" alone`,
+    "leave --name out",
+  );
 }
 
 /**

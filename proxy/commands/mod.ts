@@ -9,7 +9,9 @@ import type { Flag } from "$core/provider.ts";
 import { POLICY_FLAGS } from "../policy_flags.ts";
 import { CA_COMMANDS } from "./ca_rows.ts";
 import { POLICY_COMMANDS } from "./policy_rows.ts";
+import { METADATA_PROXY_COMMANDS } from "./metadata_proxy_rows.ts";
 import { NETWORK_COMMANDS } from "./network_rows.ts";
+import { NETWORK_RULES_COMMANDS } from "./network_rules_rows.ts";
 import { TRACE_COMMANDS } from "./trace_rows.ts";
 
 const LOG_FLAGS: readonly Flag[] = [
@@ -29,7 +31,7 @@ const MODE_FLAG: Flag = {
   name: "mode",
   value: "MODE",
   summary:
-    "How it asks: process (default), ecs-full[-query], ecs-relative[-query]",
+    "How it asks: process (default), ecs-full[-query], ecs-relative[-query], imds",
 };
 
 const FORMAT_FLAG: Flag = {
@@ -99,6 +101,20 @@ export const PROXY_COMMANDS: readonly Command[] = [
         summary: "Serve /metrics for Prometheus there, such as 127.0.0.1:19081",
       },
       {
+        name: "imds",
+        value: "ADDR:PORT",
+        valueIfBare: "169.254.169.254:80",
+        summary:
+          "Serve instance metadata to containers there (default: 169.254.169.254:80)",
+        repeatable: true,
+      },
+      {
+        name: "imds-passthrough",
+        value: "PATH",
+        summary: "Fetch this path from the host's real metadata service",
+        repeatable: true,
+      },
+      {
         name: "prefetch",
         summary: "Prepare the first answer of every grant at start",
       },
@@ -113,6 +129,10 @@ export const PROXY_COMMANDS: readonly Command[] = [
       "Prints one line `ready URL` per listener, `metrics URL` and `control PATH` on",
       "stdout; the log goes to stderr. SIGTERM or Ctrl-C lets answers under way",
       "finish; a second one ends it at once.",
+      "",
+      "With --imds a container is known by its address, found through its engine's",
+      "socket; what it may have is in [metadata] of moat.toml or in a binding of",
+      "mode imds. `moat network-rules` leads containers there.",
     ],
     load: () => import("./proxy.ts").then((m) => m.run),
   },
@@ -160,6 +180,12 @@ export const PROXY_COMMANDS: readonly Command[] = [
         name: "network",
         value: "NETWORK",
         summary: "The container's network (default: the engine's own)",
+      },
+      {
+        name: "container",
+        value: "NAME|label:KEY=VALUE",
+        summary:
+          "The container that alone may use it: by its token and address, or in mode imds by its address",
       },
       ...POLICY_FLAGS,
       FORMAT_FLAG,
@@ -231,7 +257,9 @@ export const PROXY_COMMANDS: readonly Command[] = [
     ],
     load: () => import("./serve.ts").then((m) => m.run),
   },
+  ...METADATA_PROXY_COMMANDS,
   ...NETWORK_COMMANDS,
+  ...NETWORK_RULES_COMMANDS,
   ...POLICY_COMMANDS,
   ...CA_COMMANDS,
   ...TRACE_COMMANDS,

@@ -9,14 +9,9 @@
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { columns } from "$core/cli/help.ts";
 import type { Output } from "$core/cli/output.ts";
-import { MoatError } from "$core/errors.ts";
-import { shellWord } from "$core/text.ts";
 import {
-  type AddressState,
   ASK_GUARD,
   checkSystem,
-  type CommandLine,
-  findAddress,
   findListener,
   type GuardState,
   hasCapability,
@@ -27,12 +22,13 @@ import {
   removeCommands,
   setupCommands,
 } from "../link_local.ts";
-
-/** None of the commands waits for anything. */
-const TIMEOUT_MS = 10_000;
-
-/** Where system programs are, though not always on the PATH of a user. */
-const FOLDERS = ["/usr/sbin/", "/sbin/", "/usr/bin/", "/bin/", ""];
+import { type AddressState, findAddress } from "../loopback_address.ts";
+import {
+  inspectRules,
+  mayChangeNetwork,
+  printOrRun,
+  readProc,
+} from "./change_network.ts";
 
 /** What setup and remove depend on. */
 interface Host {
@@ -50,7 +46,11 @@ export async function setup(
   const host = await inspectHost();
   const commands = setupCommands(host.address, host.guard);
   noteWhatIsThere(output, host);
-  await printOrRun(output, "setup", commands, host, args);
+  await printOrRun(output, commands, {
+    command: "network setup",
+    apply: args.flags["apply"] === true,
+    isAdmin: host.isAdmin,
+  });
   if (args.flags["apply"] || commands.length === 0) {
     output.note("next: moat network show");
   }
@@ -72,19 +72,26 @@ export async function remove(
   } else {
     const { state } = host.address;
     const where = state === "taken" ? host.address.interface : "lo";
+    const why = state === "rules" || state === "shared"
+      ? "is of moat network-rules, too"
+      : "is not moat's";
     output.note(
       state === "absent"
         ? `${LINK_LOCAL_ADDRESS} is not on this host`
-        : `${LINK_LOCAL_ADDRESS} on ${where} is not moat's: left alone`,
+        : `${LINK_LOCAL_ADDRESS} on ${where} ${why}: left alone`,
     );
   }
-  await printOrRun(output, "remove", commands, host, args);
+  await printOrRun(output, commands, {
+    command: "network remove",
+    apply: args.flags["apply"] === true,
+    isAdmin: host.isAdmin,
+  });
   return 0;
 }
 
 /**
- * Tells what is there. The JSON has `address` (`state`: absent, ours, loopback
- * or taken, then with `interface` and `cidr`), `guard` (present, absent,
+ * Tells what is there. The JSON has `address` (`state`: absent, ours, rules,
+ * shared, loopback or taken, then with `interface` and `cidr`), `guard` (present, absent,
  * unknown or unavailable), `listener` (an address and port, or null),
  * `lowPorts` and `next` (a command line).
  */
@@ -114,6 +121,8 @@ function factRows(
   const places: Record<AddressState["state"], string> = {
     absent: "not on this host",
     ours: "on lo, by moat network setup",
+    rules: "on lo, by moat network-rules",
+    shared: "on lo, by moat network setup and moat network-rules",
     loopback: "on lo, not by moat",
     taken: address.state === "taken"
       ? `taken: ${address.interface} has ${address.cidr}`
@@ -141,7 +150,7 @@ function factRows(
 }
 
 function noteWhatIsThere(output: Output, { address, guard }: Host): void {
-  if (address.state === "ours" || address.state === "loopback") {
+  if (address.state !== "absent" && address.state !== "taken") {
     output.note(`${LINK_LOCAL_ADDRESS} is on lo already`);
   }
   if (guard === "present") output.note("other machines are kept out already");
@@ -153,65 +162,14 @@ function noteWhatIsThere(output: Output, { address, guard }: Host): void {
   }
 }
 
-async function printOrRun(
-  output: Output,
-  verb: "setup" | "remove",
-  commands: readonly CommandLine[],
-  host: Host,
-  { flags }: Arguments,
-): Promise<void> {
-  if (commands.length === 0) return output.note("nothing to do");
-  if (!flags["apply"]) {
-    output.text(commands.map((line) => asTyped(line) + "\n").join(""));
-    output.note(
-      `nothing was changed; next: moat network ${verb} ` +
-        (host.isAdmin ? "--apply" : "| sudo sh"),
-    );
-    return;
-  }
-  if (!host.isAdmin) {
-    throw new MoatError(
-      "not-permitted",
-      "Cannot change this host's network: wanted root or CAP_NET_ADMIN, " +
-        `found user ${Deno.uid()}`,
-      { hint: `moat network ${verb} | sudo sh` },
-    );
-  }
-  for (const line of commands) await runCommand(output, line);
-}
-
-async function runCommand(output: Output, line: CommandLine): Promise<void> {
-  const result = await execute(line);
-  if (result?.success) return output.note(`ran: ${asTyped(line)}`);
-  const lines = result ? new TextDecoder().decode(result.stderr).trim() : "";
-  throw new MoatError(
-    "network-failed",
-    `Cannot change this host's network: ${line[0]} failed: ` +
-      (result ? lines.split("\n")[0] || `exit ${result.code}` : "not found"),
-    { hint: `run it yourself: ${asTyped(line)}` },
-  );
-}
-
-function asTyped(line: CommandLine): string {
-  return line.map(shellWord).join(" ");
-}
-
 async function inspectHost(): Promise<Host> {
   checkSystem(Deno.build.os);
-  const status = await readProc(`${Deno.pid}/status`);
-  const isAdmin = hasCapability(status, "netAdmin");
+  const isAdmin = await mayChangeNetwork();
   return {
-    address: findAddress(Deno.networkInterfaces()),
-    guard: await inspectGuard(isAdmin),
+    address: findAddress(Deno.networkInterfaces(), LINK_LOCAL_ADDRESS),
+    guard: await inspectRules(ASK_GUARD, isAdmin),
     isAdmin,
   };
-}
-
-async function inspectGuard(isAdmin: boolean): Promise<GuardState> {
-  const result = await execute(isAdmin ? ASK_GUARD : ["nft", "--version"]);
-  if (!result) return "unavailable";
-  if (!isAdmin) return "unknown";
-  return result.success ? "present" : "absent";
 }
 
 async function mayListenLow(): Promise<boolean> {
@@ -221,33 +179,4 @@ async function mayListenLow(): Promise<boolean> {
   ]);
   return LINK_LOCAL_PORT >= Number(first || 1024) ||
     hasCapability(status, "netBindService");
-}
-
-/** Below /proc the runtime itself reads only with all permissions. */
-async function readProc(path: string): Promise<string> {
-  const result = await execute(["cat", `/proc/${path}`]);
-  return result?.success ? new TextDecoder().decode(result.stdout) : "";
-}
-
-/** Runs a program to its end; undefined if there is none that can be run. */
-async function execute(
-  [program, ...args]: CommandLine,
-): Promise<Deno.CommandOutput | undefined> {
-  for (const folder of FOLDERS) {
-    try {
-      return await new Deno.Command(folder + program, {
-        args,
-        stdin: "null",
-        stdout: "piped",
-        stderr: "piped",
-        signal: AbortSignal.timeout(TIMEOUT_MS),
-      }).output();
-    } catch (error) {
-      const { NotFound, PermissionDenied } = Deno.errors;
-      const isMissing = error instanceof NotFound ||
-        error instanceof PermissionDenied;
-      if (!isMissing) throw error;
-    }
-  }
-  return undefined;
 }

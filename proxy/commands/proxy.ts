@@ -13,10 +13,13 @@ import type { FlagValues } from "$core/provider.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
 import { Binder } from "../binder.ts";
 import { BindingTable } from "../bindings.ts";
+import { ContainerGate } from "../container_gate.ts";
+import { LazyContainers } from "../containers/lazy.ts";
 import { serveControl } from "../control.ts";
 import { ExpiryWatch } from "../expiries.ts";
 import { DEFAULT_LISTEN } from "../addresses.ts";
 import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
+import { planMetadata, serveMetadata } from "../metadata/serve_metadata.ts";
 import { ProcessPermission } from "../permissions.ts";
 import { prefetchGrants } from "../prefetch.ts";
 import { ProviderMethods } from "../provider_methods.ts";
@@ -44,6 +47,7 @@ export async function run(
   const { paths, clock, env } = platform;
   const listen = args.flags["listen"] as readonly string[] | undefined;
   const metricsAddress = metricsFrom(args.flags);
+  const metadataPlan = await planMetadata(platform, args.flags);
   using _lock = await holdProxyLock(paths);
   const endsWhenIdle = args.flags["end-when-idle"] === true;
   log.use(
@@ -64,9 +68,15 @@ export async function run(
   });
   await sweepRuns(paths);
   const bindings = new BindingTable();
+  const containers = new LazyContainers(platform);
+  const gate = new ContainerGate({
+    platform,
+    containers: () => containers.open(),
+  });
   const intercept = createIntercept({
     platform,
     table: bindings,
+    gate,
     listeners: () => listeners,
     notify: (binding, notice) => runs.notifyBinding(binding, notice),
   });
@@ -74,7 +84,7 @@ export async function run(
   const listeners = new Listeners(
     platform,
     withForward(
-      createService(bindings),
+      createService(bindings, undefined, gate),
       (...asked) => forward.handle(...asked),
     ),
   );
@@ -109,6 +119,7 @@ export async function run(
     bindings,
     listeners,
     endsWhenIdle,
+    servesMetadata: () => metadata !== undefined,
     onIdle: endIfIdle,
     onOpened: (grants, owner) => expiries.tell(grants, owner),
   });
@@ -125,6 +136,7 @@ export async function run(
   };
   const grantChanged = async (name: string) => {
     stored.grantChanged(name);
+    metadata?.changed();
     await runs.grantChanged(name);
     const warnings = await permission.review();
     await expiries.review(name);
@@ -141,6 +153,12 @@ export async function run(
     ...sockets.serveOn(listeners),
     ...addresses.map((address) => listeners.listen(address)),
   ];
+  const metadata = metadataPlan && serveMetadata({
+    ...{ platform, registry, store, listeners, ...metadataPlan },
+    table: bindings,
+    containers: await containers.open(),
+  });
+  bindings.onTokenless = () => metadata?.changed();
   const metricsUrl = metricsAddress &&
     await serveMetrics(context, listeners, metricsAddress);
   warnOfReach(addresses, "a token is still asked for", log);
@@ -152,6 +170,7 @@ export async function run(
       pid: Deno.pid,
       version: `${VERSION} ${COMMIT}`,
       listeners: urls,
+      imds: metadata?.urls ?? [],
       runs: runs.names,
       bindings: stored.names,
       expiries: expiries.statuses,
@@ -163,6 +182,7 @@ export async function run(
   // Before anyone knows that we are ready, and so may stop us.
   const stopped = untilStopped(idle.promise);
   for (const url of urls) output.text(`ready ${url}\n`);
+  for (const url of metadata?.urls ?? []) output.text(`imds ${url}\n`);
   if (metricsUrl) output.text(`metrics ${metricsUrl}\n`);
   output.text(`control ${paths.controlSocket}\n`);
   log.info("started", { version: VERSION, commit: COMMIT, pid: Deno.pid });
@@ -178,6 +198,7 @@ export async function run(
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
   await intercept.close();
+  await containers.close();
   await sockets.close();
   await control.close();
   await audit.flush();

@@ -12,8 +12,10 @@ import {
   mintToken,
   placeholderToken,
 } from "$core/binding.ts";
-import type { RunOpened } from "$core/control.ts";
+import { type ContainerMatch, engineOptions } from "$core/container.ts";
+import { callProxy, type RunOpened } from "$core/control.ts";
 import { formatEnvironment } from "$core/environment_format.ts";
+import { usageError } from "$core/errors.ts";
 import type { Reach } from "$core/reach.ts";
 import type { Mode } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
@@ -23,6 +25,7 @@ import { readBindingSettings } from "../binding_settings.ts";
 import { environmentOfClient, runChild } from "../child.ts";
 import { CONTAINER_DIRECTORY } from "../addresses.ts";
 import { containerCommand } from "../container_command.ts";
+import { noMetadata, refuseTokenFlags } from "../container_match.ts";
 import { type EngineRun, parseEngineRun } from "../engine.ts";
 import { compareEnvironments } from "../environments.ts";
 import { interceptFiles } from "../intercept_files.ts";
@@ -34,6 +37,9 @@ import { relayFiles } from "../relay/files.ts";
 import { createRunFiles, newRunName, type RunFiles } from "../run_files.ts";
 import { RunConnection } from "../run_connection.ts";
 import { findSubject } from "../subject.ts";
+
+/** Names the run of a container that is known by it. */
+const LABEL = "moat.run";
 
 /** Runs one command bound to grants. */
 export async function run(
@@ -47,15 +53,20 @@ export async function run(
     "moat run --grant NAME -- COMMAND",
   );
   const settings = await readBindingSettings(registry, grants, args);
-  const policy = await readPolicy(platform, args);
   const modeName = args.flags["mode"] as string | undefined;
   const mode = findMode(registry, grants, modeName);
   for (const warning of queryWarnings(mode)) output.warn(warning);
   const container = parseEngineRun(args.command);
+  const isTokenless = mode?.access === "container";
+  if (isTokenless) await checkTokenless(context, args, mode, container);
+  const policy = isTokenless ? undefined : await readPolicy(platform, args);
   const way = container &&
     await chooseReach(container, mode, askEngine(container));
   const name = newRunName();
   const token = mintToken(`run-${name}`);
+  const onlyFor = isTokenless
+    ? { label: { key: LABEL, value: name } }
+    : undefined;
   const files = await createRunFiles(platform.paths, name);
   let connection: RunConnection | undefined;
   try {
@@ -70,14 +81,24 @@ export async function run(
       ...(settings && { settings }),
       ...(policy && { policy }),
       subject: await findSubject(name, platform.env, container),
-    }, (fresh) => files.replaceToken(fresh));
+      ...(onlyFor && { container: onlyFor }),
+    }, isTokenless ? undefined : (fresh) => files.replaceToken(fresh));
     const opened = withToken(connection.opened, name, token);
-    await writeFiles(context, files, opened, reach, token);
+    if (!isTokenless) {
+      await writeFiles(context, files, opened, reach, token);
+    }
     for (const warning of await compareEnvironments(context, grants, opened)) {
       output.warn(warning);
     }
     return container && way
-      ? await runContainer(context, { container, way, reach, opened, files })
+      ? await runContainer(context, {
+        container,
+        way,
+        reach,
+        opened,
+        files,
+        onlyFor,
+      })
       : await runChild(
         args.command,
         environmentOfClient(platform.env, opened),
@@ -87,6 +108,24 @@ export async function run(
     await files.remove();
     await connection?.close();
   }
+}
+
+/** A client without a token: known by its container's address. */
+async function checkTokenless(
+  { platform }: CommandContext,
+  { flags }: Arguments,
+  mode: Mode,
+  container: EngineRun | undefined,
+): Promise<void> {
+  refuseTokenFlags(mode, flags);
+  if (!container) {
+    throw usageError(
+      `Cannot run a program of this host in mode ${mode.name}: it has the host's own address, and nothing tells it from other programs`,
+      "use --mode ecs-full, or run it in a container: moat run … -- docker run …",
+    );
+  }
+  const proxy = await callProxy(platform, "status", {});
+  if (!proxy?.imds?.length) throw noMetadata("run a container", !!proxy);
 }
 
 /** What the proxy gave, and what it did not have to send. */
@@ -110,19 +149,21 @@ interface Start {
   readonly reach: Reach;
   readonly opened: RunOpened;
   readonly files: RunFiles;
+  /** Known by this label, it has no files. */
+  readonly onlyFor: ContainerMatch | undefined;
 }
 
 async function runContainer(
   { platform, output }: CommandContext,
-  { container, way, reach, opened, files }: Start,
+  { container, way, reach, opened, files, onlyFor }: Start,
 ): Promise<number> {
   output.note(`note: the container reaches moat ${way.reason}`);
   await warnOfConflicts(container, opened.conflictingEnv, output);
   const argv = await containerCommand(container, {
     env: opened.env,
     environmentFile: await files.writeEnvironment(secretsOf(opened)),
-    directory: files.directory,
-    options: way.options,
+    directory: onlyFor ? undefined : files.directory,
+    options: [...way.options, ...onlyFor ? engineOptions(onlyFor) : []],
     relayPort: reach.by === "socket" ? reach.port : undefined,
   });
   return await runChild(argv, platform.env, output);

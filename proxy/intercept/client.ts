@@ -5,47 +5,59 @@
  * @module
  */
 
+import { Buffer } from "node:buffer";
 import { unmapAddress } from "../addresses.ts";
 import type { BindingTable, LiveBinding } from "../bindings.ts";
+import { CLOSED_GATE, type Gate } from "../container_gate.ts";
 import type { RequestHead } from "../http1/head.ts";
-import { Buffer } from "node:buffer";
+import type { Peer } from "../http1/server.ts";
+
+/** From where a client asks: one object for each connection. */
+type Origin = Pick<Peer, "localHostname" | "remoteHostname">;
+
+/** Who may do what, and who is who. */
+interface Guards {
+  readonly table: BindingTable;
+  /** Who may use the bindings of single containers. Default: nobody. */
+  readonly gate?: Gate;
+}
 
 /** A client that has shown a token which counts. */
 export class ProxyClient {
   readonly #table: BindingTable;
+  readonly #gate: Gate;
   readonly #token: string;
-  readonly #localHostname: string;
+  readonly #origin: Origin;
   #live: LiveBinding;
 
   private constructor(
-    table: BindingTable,
+    { table, gate = CLOSED_GATE }: Guards,
     token: string,
-    localHostname: string,
+    origin: Origin,
     live: LiveBinding,
   ) {
     this.#table = table;
+    this.#gate = gate;
     this.#token = token;
-    this.#localHostname = localHostname;
+    this.#origin = origin;
     this.#live = live;
   }
 
   /**
    * Finds the client of a token.
    *
-   * @param table The live bindings.
+   * @param guards The live bindings, and who tells containers apart.
    * @param token What it sent.
-   * @param localHostname Where its connection arrived.
+   * @param origin Where its connection comes from and arrived.
    * @returns The client; undefined if the token does not count there.
    */
   static async find(
-    table: BindingTable,
+    guards: Guards,
     token: string,
-    localHostname: string,
+    origin: Origin,
   ): Promise<ProxyClient | undefined> {
-    const live = await table.find(token);
-    const local = unmapAddress(localHostname);
-    if (!live?.entry.admits(local)) return undefined;
-    return new ProxyClient(table, token, local, live);
+    const live = await findLive(guards, token, origin);
+    return live && new ProxyClient(guards, token, origin, live);
   }
 
   /** The name of its binding. */
@@ -63,20 +75,55 @@ export class ProxyClient {
     return token === this.#token;
   }
 
+  /** Whether what it may do by a binding of its own still counts. */
+  mayUse(live: LiveBinding): boolean {
+    return live.isLive && this.#gate.holds(live, this.#origin);
+  }
+
   /**
    * Its binding as it is now: a grant may have changed.
    *
    * @returns At once unless it has to be looked up; undefined once it ended.
    */
   current(): LiveBinding | Promise<LiveBinding | undefined> {
-    return this.#live.isLive ? this.#live : this.#findAgain();
+    return this.mayUse(this.#live) ? this.#live : this.#findAgain();
+  }
+
+  /**
+   * Tells, once, when it may have to use a binding no more.
+   *
+   * @param live Its binding.
+   * @param tell Called when the binding or the client ends; not if it has ended.
+   * @returns A function that takes it back.
+   */
+  onEnd(live: LiveBinding, tell: () => void): () => void {
+    const stops: (() => void)[] = [];
+    const stop = () => stops.splice(0).forEach((stop) => stop());
+    const end = () => {
+      stop();
+      tell();
+    };
+    stops.push(live.onEnd(end), this.#gate.onEnd(live, this.#origin, end));
+    return stop;
   }
 
   async #findAgain(): Promise<LiveBinding | undefined> {
-    const live = await this.#table.find(this.#token);
-    if (!live?.entry.admits(this.#localHostname)) return undefined;
-    return this.#live = live;
+    const guards = { table: this.#table, gate: this.#gate };
+    const live = await findLive(guards, this.#token, this.#origin);
+    return live && (this.#live = live);
   }
+}
+
+async function findLive(
+  { table, gate = CLOSED_GATE }: Guards,
+  token: string,
+  origin: Origin,
+): Promise<LiveBinding | undefined> {
+  const live = await table.find(token);
+  if (!live?.entry.admits(unmapAddress(origin.localHostname))) return undefined;
+  if (!await gate.admits(live, origin)) return undefined;
+  // It may have changed while its client was identified.
+  return live.isLive ? live : await findLive({ table, gate }, token, origin);
 }
 
 /**

@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
-import { liveBinding, tokenOf } from "../../tests/support/session_bed.ts";
+import {
+  liveBinding,
+  ORIGIN,
+  tokenOf,
+} from "../../tests/support/session_bed.ts";
 import { BindingTable } from "../bindings.ts";
+import {
+  FakeContainers,
+  FakeKnown,
+} from "../../tests/support/fake_containers.ts";
+import { fakePlatform } from "../../tests/support/fake_platform.ts";
+import { ContainerGate } from "../container_gate.ts";
 import { RequestHead } from "../http1/head.ts";
 import { ProxyClient, readProxyToken } from "./client.ts";
 
@@ -13,7 +23,7 @@ function tableOf(...names: string[]): BindingTable {
 }
 
 async function client(table: BindingTable): Promise<ProxyClient> {
-  const found = await ProxyClient.find(table, tokenOf("web"), LOOPBACK);
+  const found = await ProxyClient.find({ table }, tokenOf("web"), ORIGIN);
   assert(found);
   return found;
 }
@@ -39,15 +49,17 @@ for (
   ] as const
 ) {
   Deno.test(`find() knows no client for ${name}`, async () => {
-    const found = await ProxyClient.find(tableOf("web"), shown, address);
+    const table = tableOf("web");
+    const origin = { ...ORIGIN, localHostname: address };
+    const found = await ProxyClient.find({ table }, shown, origin);
     assert.equal(found, undefined);
   });
 }
 
 Deno.test("find() takes an IPv4 address in an IPv6 one for the same", async () => {
   const table = tableOf("web");
-  const address = "::ffff:127.0.0.1";
-  assert(await ProxyClient.find(table, tokenOf("web"), address));
+  const origin = { ...ORIGIN, localHostname: "::ffff:127.0.0.1" };
+  assert(await ProxyClient.find({ table }, tokenOf("web"), origin));
 });
 
 Deno.test("current() gives the binding at once while it lives", async () => {
@@ -89,6 +101,84 @@ Deno.test("current() gives nothing while the token is not the binding's", async 
   Object.assign(other.entry, { tokenDigest: "0".repeat(64) });
   table.set("web", [other]);
   assert.equal(await found.current(), undefined);
+});
+
+/** The client of a binding that is for the container `web` alone. */
+async function contained(containers = new FakeContainers()) {
+  const table = new BindingTable();
+  const binding = liveBinding("web");
+  Object.assign(binding.entry.binding, { container: { name: "web" } });
+  table.set("web", [binding]);
+  const gate = new ContainerGate({
+    platform: fakePlatform(),
+    containers: () => Promise.resolve(containers),
+  });
+  const guards = { table, gate };
+  const found = await ProxyClient.find(guards, tokenOf("web"), { ...ORIGIN });
+  return { found, binding, table, containers };
+}
+
+Deno.test("find() knows the container of a binding with its token", async () => {
+  assert((await contained()).found);
+});
+
+Deno.test("find() knows no other container with its token", async () => {
+  const other = new FakeContainers(new FakeKnown({ name: "db" }));
+  assert.equal((await contained(other)).found, undefined);
+});
+
+Deno.test("find() knows no container of a binding where no engine is asked", async () => {
+  const { table } = await contained();
+  const found = ProxyClient.find({ table }, tokenOf("web"), ORIGIN);
+  assert.equal(await found, undefined);
+});
+
+Deno.test("find() finds nothing of a binding that ended while its client was identified", async () => {
+  const containers = new FakeContainers();
+  const table = new BindingTable();
+  const binding = liveBinding("web");
+  Object.assign(binding.entry.binding, { container: { name: "web" } });
+  table.set("web", [binding]);
+  containers.before = () => void table.remove("web");
+  const gate = new ContainerGate({
+    platform: fakePlatform(),
+    containers: () => Promise.resolve(containers),
+  });
+  const found = ProxyClient.find({ table, gate }, tokenOf("web"), ORIGIN);
+  assert.equal(await found, undefined);
+});
+
+Deno.test("current() gives nothing once the container has ended", async () => {
+  const { found, containers } = await contained();
+  (containers.found as FakeKnown).end();
+  containers.found = { problem: "unknown", message: "why" };
+  assert.equal(await found?.current(), undefined);
+});
+
+Deno.test("onEnd() tells once when the container ends", async () => {
+  const { found, binding, containers, table } = await contained();
+  let told = 0;
+  found?.onEnd(binding, () => void told++);
+  (containers.found as FakeKnown).end();
+  table.remove("web");
+  assert.equal(told, 1);
+});
+
+Deno.test("onEnd() tells once when the binding ends", async () => {
+  const { found, binding, containers, table } = await contained();
+  let told = 0;
+  found?.onEnd(binding, () => void told++);
+  table.remove("web");
+  (containers.found as FakeKnown).end();
+  assert.equal(told, 1);
+});
+
+Deno.test("onEnd() tells nothing that was taken back", async () => {
+  const { found, binding, containers, table } = await contained();
+  const stop = found?.onEnd(binding, () => assert.fail());
+  stop?.();
+  table.remove("web");
+  (containers.found as FakeKnown).end();
 });
 
 Deno.test("showed() knows the token", async () => {

@@ -21,6 +21,7 @@ import type { ConnectionPool } from "../http1/pool.ts";
 import { Wire } from "../http1/wire.ts";
 import { encodeAnswer } from "../http1/writer.ts";
 import type { TraceRecord } from "../trace_record.ts";
+import type { Gate } from "../container_gate.ts";
 import { ProxyClient, readProxyToken } from "./client.ts";
 import { readClientHello } from "./client_hello.ts";
 import type { Egress } from "./egress.ts";
@@ -44,6 +45,8 @@ export interface ForwardOptions {
   readonly clock: Clock;
   /** Who may do what. */
   readonly table: BindingTable;
+  /** Who may use the bindings of single containers. Default: nobody. */
+  readonly gate?: Gate;
   /** Resolves, checks and dials. */
   readonly egress: Egress;
   /** Connections for requests. */
@@ -145,8 +148,7 @@ export class ForwardProxy {
   ): Promise<ProxyClient | undefined> {
     const token = readProxyToken(head);
     if (token === undefined) return undefined;
-    const { table } = this.#options;
-    return await ProxyClient.find(table, token, peer.localHostname);
+    return await ProxyClient.find(this.#options, token, peer);
   }
 
   /** Requests to http URLs, each with its own token. */
@@ -411,7 +413,9 @@ class Tunnel extends Connected {
       return await this.refuse(error);
     }
     const upstream = this.#upstream;
-    this.#watch(live);
+    // Dialling took a while.
+    if (this.call.client.mayUse(live)) this.#watch(live);
+    else void this.#review();
     try {
       await this.wire.write(ESTABLISHED);
       await this.#checkName();
@@ -431,7 +435,10 @@ class Tunnel extends Connected {
   }
 
   #watch(live: LiveBinding): void {
-    this.#stopWatching = live.onEnd(() => void this.#review());
+    this.#stopWatching = this.call.client.onEnd(
+      live,
+      () => void this.#review(),
+    );
   }
 
   retire(): void {

@@ -10,6 +10,7 @@ import { isAddress } from "$core/host.ts";
 import type { Platform } from "$core/platform.ts";
 import { ENGINE_HOSTS, PROXY_NAME } from "../addresses.ts";
 import type { BindingTable } from "../bindings.ts";
+import type { Gate } from "../container_gate.ts";
 import type { ListenAddress, Listeners } from "../listeners.ts";
 import { TraceFile } from "../trace.ts";
 import { Egress } from "./egress.ts";
@@ -41,6 +42,8 @@ export interface InterceptOptions {
   readonly platform: Platform;
   /** Who may do what. */
   readonly table: BindingTable;
+  /** Who may use the bindings of single containers. Default: nobody. */
+  readonly gate?: Gate;
   /** Our listeners; asked for when the first client has come. */
   readonly listeners: () => Pick<Listeners, "addresses" | "pool">;
   /** Tells the person who keeps a binding alive. */
@@ -100,6 +103,7 @@ export function createIntercept(options: InterceptOptions): Intercept {
   const forward = new ForwardProxy({
     clock,
     table,
+    ...options.gate && { gate: options.gate },
     egress,
     upstreams,
     terminator,

@@ -64,7 +64,7 @@ function prepared(wish: Wish): Prepared {
     tokenDigest: "",
     access: "header",
     admits: () => true,
-  }, { routes: new Map(), otherwise: NOT_FOUND, outbound });
+  }, { routes: new Map(), otherwise: NOT_FOUND, outbound, grants: [] });
   const head = new RequestHead(method, target, version, [
     ["Host", wish.host ?? "api.test"],
     ...fields,

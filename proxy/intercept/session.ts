@@ -194,7 +194,9 @@ export class Session {
       end - wire.start,
     );
     const last = this.#last;
-    if (last?.prepared.live.isLive && raw.equals(last.raw)) {
+    if (
+      last && this.#current?.mayUse(last.prepared.live) && raw.equals(last.raw)
+    ) {
       wire.consume(raw.length);
       return await this.#forward(last.prepared);
     }
@@ -459,9 +461,10 @@ export class Session {
   }
 
   /** Connecting took a while: what was allowed before may not be any more. */
-  async #checkRights({ prepared }: Exchange): Promise<void> {
-    if (prepared.live.isLive) return;
-    throw await this.#current?.current() ? CHANGED : ENDED;
+  async #checkRights({ prepared: { live } }: Exchange): Promise<void> {
+    if (this.#current?.mayUse(live)) return;
+    const now = await this.#current?.current();
+    if (now !== live) throw now ? CHANGED : ENDED;
   }
 
   async #askOnce(
@@ -724,18 +727,21 @@ export class Session {
 
   /** What is relayed has no further request at which a revoked binding would show. */
   #endWithBinding({ live, authority }: Prepared): () => void {
+    const client = this.#current;
     let isOver = false;
     let stop = () => {};
-    const watch = (now: LiveBinding) => {
-      stop = now.onEnd(async () => {
-        const next = await this.#current?.current();
-        if (isOver) return;
-        const access = next?.served.outbound.policy.connect(authority).access;
-        if (!next || access === "deny") this.close();
-        else watch(next);
-      });
+    const review = async () => {
+      const next = await client?.current();
+      if (isOver) return;
+      const access = next?.served.outbound.policy.connect(authority).access;
+      if (!next || access === "deny") this.close();
+      else watch(next);
     };
-    watch(live);
+    const watch = (now: LiveBinding) => {
+      stop = client?.onEnd(now, () => void review()) ?? stop;
+    };
+    if (client?.mayUse(live)) watch(live);
+    else void review();
     return () => {
       isOver = true;
       stop();

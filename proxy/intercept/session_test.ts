@@ -4,6 +4,7 @@ import {
   API,
   get,
   liveBinding,
+  ORIGIN,
   type SessionBed,
   type SessionWish,
   tokenOf,
@@ -715,7 +716,7 @@ test("a session follows a new policy with the next request", async (bed) => {
 test("sessions of two bindings ask for an upstream of their own", async (bed) => {
   await bed.send(get());
   bed.table.set("job", [liveBinding("job")]);
-  const job = await ProxyClient.find(bed.table, tokenOf("job"), "127.0.0.1");
+  const job = await ProxyClient.find(bed, tokenOf("job"), ORIGIN);
   const conn = new FakeConn();
   const other = new Session(
     {

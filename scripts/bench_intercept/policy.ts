@@ -79,6 +79,7 @@ export function benchPolicy(rounds = 5): number[] {
       routes: new Map(),
       otherwise: errorAnswer(404, "not-found", "Nothing"),
       outbound: new Outbound(POLICY, grants),
+      grants: [],
     },
   );
   const authority = { host: HOST, port: 443 };

@@ -37,6 +37,17 @@ export interface MotoOptions {
   readonly externalId?: string;
   /** Where it listens, such as an address that containers reach. Default: 127.0.0.1. */
   readonly host?: string;
+  /** Further roles that the user may assume, and look up. Default: none. */
+  readonly roles?: readonly MotoRole[];
+}
+
+/** A role of moto's account. */
+export interface MotoRole {
+  readonly name: string;
+  /** Such as `/team/`. Default: `/`. */
+  readonly path?: string;
+  /** What its trust policy demands. Default: nothing. */
+  readonly externalId?: string;
 }
 
 /** A running moto; `await using` closes it. */
@@ -74,7 +85,7 @@ export async function startMoto(options: MotoOptions = {}): Promise<Moto> {
     const script = ["run", `--allow-net=${host}`, "--no-check", setup, url];
     const { code, stdout, stderr } = await run([
       ...[...prefix, Deno.execPath(), ...script],
-      ...(options.externalId ? [options.externalId] : []),
+      ...[options.externalId ?? "", JSON.stringify(options.roles ?? [])],
     ]);
     if (code !== 0) throw new Error(`Cannot fill moto: ${stderr}`);
     return {

@@ -2,7 +2,8 @@
  * Fills a fresh moto server and turns its authentication on. A program of its
  * own, because the server may be in another network namespace.
  *
- * Run as `moto_setup.ts URL [EXTERNAL_ID]`; prints JSON on stdout.
+ * Run as `moto_setup.ts URL [EXTERNAL_ID [ROLES]]`, `ROLES` being JSON of
+ * `MotoOptions.roles`; prints JSON on stdout.
  *
  * @module
  */
@@ -38,7 +39,9 @@ function policy(statement: Record<string, unknown>): string {
   return JSON.stringify({ Version: "2012-10-17", Statement });
 }
 
-const [url = "", externalId] = Deno.args;
+const [url = "", externalId, roles = "[]"] = Deno.args;
+const further: { name: string; path?: string; externalId?: string }[] = JSON
+  .parse(roles);
 const iam = (Action: string, fields: Record<string, string>) =>
   post(url, new URLSearchParams({ Action, Version: "2010-05-08", ...fields }));
 const [UserName, RoleName] = ["moat-source", "moat-role"];
@@ -54,21 +57,39 @@ await iam("PutUserPolicy", {
     Resource: roleArn,
   }),
 });
-await iam("CreateRole", {
-  RoleName,
-  AssumeRolePolicyDocument: policy({
-    Action: "sts:AssumeRole",
-    Principal: { AWS: userArn },
-    ...(externalId
-      ? { Condition: { StringEquals: { "sts:ExternalId": externalId } } }
-      : {}),
-  }),
-});
-await iam("PutRolePolicy", {
-  RoleName,
-  PolicyName: "use",
-  PolicyDocument: policy({ Action: "s3:*", Resource: "*" }),
-});
+await createRole(RoleName, externalId);
+if (further.length > 0) {
+  const PolicyDocument = policy({
+    Action: ["sts:AssumeRole", "sts:TagSession", "iam:GetRole"],
+    Resource: further.map(({ name, path = "/" }) =>
+      `arn:aws:iam::${ACCOUNT}:role${path}${name}`
+    ),
+  });
+  const PolicyName = "further";
+  for (const role of further) {
+    await createRole(role.name, role.externalId, role.path);
+  }
+  await iam("PutUserPolicy", { UserName, PolicyName, PolicyDocument });
+}
+
+async function createRole(RoleName: string, externalId = "", Path = "/") {
+  const condition = { StringEquals: { "sts:ExternalId": externalId } };
+  await iam("CreateRole", {
+    RoleName,
+    Path,
+    AssumeRolePolicyDocument: policy({
+      Action: "sts:AssumeRole",
+      Principal: { AWS: userArn },
+      ...(externalId ? { Condition: condition } : {}),
+    }),
+  });
+  await iam("PutRolePolicy", {
+    RoleName,
+    PolicyName: "use",
+    PolicyDocument: policy({ Action: "s3:*", Resource: "*" }),
+  });
+}
+
 const key = await iam("CreateAccessKey", { UserName });
 await post(`${url}/moto-api/reset-auth`, "0");
 console.log(JSON.stringify({

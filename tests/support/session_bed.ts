@@ -41,6 +41,12 @@ export interface BindingWish {
   readonly secret?: string;
 }
 
+/** Where clients come from and arrive. */
+export const ORIGIN = {
+  localHostname: "127.0.0.1",
+  remoteHostname: "127.0.0.1",
+};
+
 /** Makes a live binding with a grant for {@link API}. */
 export function liveBinding(
   name: string,
@@ -62,7 +68,7 @@ export function liveBinding(
     tokenDigest: digestToken(tokenOf(name)),
     access: "header",
     admits: (address) => address === "127.0.0.1",
-  }, { routes: new Map(), otherwise: NOT_FOUND, outbound });
+  }, { routes: new Map(), otherwise: NOT_FOUND, outbound, grants: [] });
 }
 
 /** What is known of a connection that a {@link FakePool} gave. */
@@ -180,7 +186,7 @@ export class SessionBed {
   ): Promise<SessionBed> {
     const table = new BindingTable();
     table.set("web", [liveBinding("web", wish)]);
-    const client = await ProxyClient.find(table, tokenOf("web"), "127.0.0.1");
+    const client = await ProxyClient.find({ table }, tokenOf("web"), ORIGIN);
     if (!client) throw new Error("the token does not count");
     return new SessionBed(scope, client, table);
   }

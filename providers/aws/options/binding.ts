@@ -29,6 +29,11 @@ export const BINDING_FLAGS: readonly Flag[] = [
     value: "FILE|JSON",
     summary: "Inline session policy, where the grant has none",
   },
+  {
+    name: "imds-v1",
+    summary:
+      "In mode imds: answer requests without a session token (version 1) as well",
+  },
 ];
 
 /**
@@ -48,5 +53,6 @@ export async function readBindingFlags(flags: FlagValues): Promise<JsonObject> {
       sessionName: checkSessionName(sessionName),
     }),
     ...(policy !== undefined && { policy: await readPolicy(policy) }),
+    ...(flags["imds-v1"] === true && { v1: true }),
   };
 }

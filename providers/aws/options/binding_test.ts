@@ -22,6 +22,7 @@ const GOOD = [
     wanted: { sessionName: "{container}" },
   },
   { flags: { policy: '{ "Statement": [] }' }, wanted: { policy: POLICY } },
+  { flags: { "imds-v1": true }, wanted: { v1: true } },
 ];
 for (const { flags, wanted } of GOOD) {
   Deno.test(`readBindingFlags() takes ${JSON.stringify(flags)}`, async () => {

@@ -263,7 +263,17 @@ export function checkTransitiveTags(
  * @throws {MoatError} `usage`; no part of the policy is shown.
  */
 export async function readPolicy(text: string): Promise<string> {
-  const json = text.startsWith("{") ? text : await readPolicyFile(text);
+  return checkPolicy(text.startsWith("{") ? text : await readPolicyFile(text));
+}
+
+/**
+ * Checks an inline session policy.
+ *
+ * @param json The policy itself.
+ * @returns As {@link readPolicy}.
+ * @throws {MoatError} `usage`; no part of the policy is shown.
+ */
+export function checkPolicy(json: string): string {
   if (!isPolicy(json)) {
     throw badPolicy('wanted a valid JSON object with a "Statement"');
   }

@@ -1,0 +1,334 @@
+/**
+ * Which container of an engine has which address, as a state machine without
+ * I/O: told what the engine says and what happens, in whatever order.
+ *
+ * What an event means is never concluded from it: it takes away, and makes
+ * older answers worthless; the next answer says what is. So no order of events
+ * can leave the index wrong for longer than one question takes. One file,
+ * because it is one state machine.
+ *
+ * @module
+ */
+
+import type { ContainerState, Endpoint, EngineEvent } from "./engine.ts";
+
+/** An address of a container, and since when it has it. */
+export interface Holding extends Omit<Endpoint, "address"> {
+  /** When the index learned it: see {@link Moment.order}. */
+  readonly order: number;
+  /** By the engine's clock, the earliest time that is certain; may be Infinity. */
+  readonly sinceMs: number;
+}
+
+/** What the index keeps of a container: less than 2 KiB. */
+export interface Entry {
+  /** Its id. */
+  readonly id: string;
+  /** Its name. */
+  readonly name: string;
+  /** Whether its processes exist. */
+  readonly isRunning: boolean;
+  /** Which start this is; undefined until it was inspected. */
+  readonly startedAt: string | undefined;
+  /** Id or name of the container whose network it shares. */
+  readonly joins: string | undefined;
+  /** By address. */
+  readonly holdings: ReadonlyMap<string, Holding>;
+}
+
+/** When somebody asked. */
+export interface Moment {
+  /** What the index had learned: it counts, and no clock can turn it back. */
+  readonly order: number;
+  /** By the clock; ms since the Unix epoch. */
+  readonly atMs: number;
+}
+
+/** The end of a container's processes, or of itself. */
+const GONE = new Set(["die", "died", "stop", "destroy", "remove"]);
+
+/** It will never be again. */
+const DESTROYED = new Set(["destroy", "remove"]);
+
+/** Addresses are given before, processes run after. */
+const BEGUN = new Set(["connect", "init"]);
+
+/** What else changes a container. */
+const CHANGED = new Set([
+  "create",
+  "start",
+  "restart",
+  "pause",
+  "unpause",
+  "rename",
+  "update",
+]);
+
+/** What engines turn the names of containers into. */
+const ID = /^[0-9a-f]{64}$/;
+
+/** In place of a network's id, where the engine names none. */
+const ANY = "";
+
+/** The containers of one engine. */
+export class ContainerIndex {
+  readonly #onChange: (address: string) => void;
+  readonly #entries = new Map<string, Entry>();
+  readonly #byAddress = new Map<string, Entry[]>();
+  readonly #joiners = new Map<string, Set<string>>();
+  /** By container and network, when it was given an address, until an answer has it. */
+  readonly #begun = new Map<string, Map<string, number>>();
+  /** Questions that are not answered yet. */
+  readonly #asked = new Set<number>();
+  /** By container, its last event while questions are open. */
+  readonly #touched = new Map<string, number>();
+  #order = 0;
+
+  /** An empty index; `onChange` is told each address whose containers changed. */
+  constructor(onChange: (address: string) => void) {
+    this.#onChange = onChange;
+  }
+
+  /** How many containers exist. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** What has been learned until now: see {@link Moment.order}. */
+  get order(): number {
+    return this.#order;
+  }
+
+  /** What is known of a container. */
+  get(id: string): Entry | undefined {
+    return this.#entries.get(id);
+  }
+
+  /** The containers that have an address. */
+  holders(address: string): readonly Entry[] {
+    return this.#byAddress.get(address) ?? [];
+  }
+
+  /** The containers in another one's network. */
+  joiners({ id, name }: Entry): readonly string[] {
+    return [id, name].flatMap((key) => [...this.#joiners.get(key) ?? []]);
+  }
+
+  /**
+   * Tells whether a container that has an address now had it at a moment
+   * before: either the index knew it then, and it is the same start and the
+   * same entry into the network; or the engine's own times say so.
+   */
+  had({ holdings }: Entry, address: string, moment: Moment): boolean {
+    const holding = holdings.get(address);
+    return holding !== undefined &&
+      (holding.order <= moment.order || holding.sinceMs <= moment.atMs);
+  }
+
+  /** Must be called before a question is sent; {@link answered} ends it. */
+  ask(): number {
+    const ask = ++this.#order;
+    this.#asked.add(ask);
+    return ask;
+  }
+
+  /** Forgets a question and what only its answer needed. */
+  answered(ask: number): void {
+    this.#asked.delete(ask);
+    const oldest = this.#asked.values().next().value ?? Infinity;
+    for (const [id, order] of this.#touched) {
+      if (order > oldest) break;
+      this.#touched.delete(id);
+    }
+  }
+
+  /**
+   * Takes what an engine said of one container.
+   *
+   * @param ask The question, as {@link ask} gave it.
+   * @param id Which container.
+   * @param state Undefined if there is none.
+   * @returns False for an answer that an event has overtaken: nothing changes.
+   */
+  apply(ask: number, id: string, state: ContainerState | undefined): boolean {
+    if ((this.#touched.get(id) ?? 0) > ask) return false;
+    const before = this.#entries.get(id);
+    const exists = state !== undefined && !state.hasExited;
+    this.#put(id, before, exists ? this.#learn(state, before) : undefined);
+    if (!exists || (state.isRunning && state.facts)) this.#begun.delete(id);
+    return true;
+  }
+
+  /** Takes a list of all containers, which ends those that it lacks. */
+  replace(ask: number, states: readonly ContainerState[]): void {
+    const listed = new Set(states.map(({ id }) => id));
+    for (const id of [...this.#entries.keys()]) {
+      if (!listed.has(id)) this.apply(ask, id, undefined);
+    }
+    for (const state of states) this.apply(ask, state.id, state);
+  }
+
+  /**
+   * Takes an event.
+   *
+   * @returns Whether the container must be inspected.
+   */
+  happened({ container: id, action, network, atMs }: EngineEvent): boolean {
+    if (GONE.has(action)) {
+      this.#touch(id);
+      this.#begun.delete(id);
+      this.#withdraw(id, DESTROYED.has(action));
+      return !DESTROYED.has(action);
+    }
+    if (action === "disconnect") {
+      this.#touch(id);
+      this.#begun.get(id)?.delete(network ?? ANY);
+      this.#withdrawFrom(id, network);
+      return true;
+    }
+    if (!BEGUN.has(action) && !CHANGED.has(action)) return false;
+    this.#touch(id);
+    if (BEGUN.has(action)) this.#begin(id, network ?? ANY, atMs);
+    return true;
+  }
+
+  /** Forgets events: some were missed. */
+  lose(): void {
+    this.#begun.clear();
+  }
+
+  #touch(id: string): void {
+    const order = ++this.#order;
+    if (this.#asked.size === 0) return;
+    this.#touched.delete(id);
+    this.#touched.set(id, order);
+  }
+
+  #begin(id: string, network: string, atMs: number): void {
+    const begun = this.#begun.get(id) ?? new Map<string, number>();
+    begun.set(network, Math.max(atMs, begun.get(network) ?? -Infinity));
+    this.#begun.set(id, begun);
+  }
+
+  /** Takes all addresses from a container; it may share a network again later. */
+  #withdraw(id: string, isDestroyed: boolean): void {
+    const before = this.#entries.get(id);
+    if (!before) return;
+    const after = { ...before, isRunning: false, holdings: new Map() };
+    this.#put(id, before, isDestroyed ? undefined : after);
+  }
+
+  #withdrawFrom(id: string, network: string | undefined): void {
+    const before = this.#entries.get(id);
+    if (!before) return;
+    const left = [...before.holdings].filter(([, holding]) =>
+      network !== undefined && holding.network !== network
+    );
+    this.#put(id, before, { ...before, holdings: new Map(left) });
+  }
+
+  #learn(state: ContainerState, before: Entry | undefined): Entry {
+    const order = ++this.#order;
+    // A list does not tell the start: the next inspection will.
+    const startedAt = state.facts?.startedAt ??
+      (before?.isRunning ? before.startedAt : undefined);
+    const isSameRun = before !== undefined && before.isRunning &&
+      state.isRunning &&
+      (!state.facts || before.startedAt === state.facts.startedAt);
+    const holdings = new Map<string, Holding>();
+    for (const { address, network, endpoint } of state.endpoints) {
+      const known = before?.holdings.get(address);
+      const isKnown = known !== undefined && known.endpoint === endpoint &&
+        (isSameRun || endpoint !== "");
+      const sinceMs = this.#since(state, network, isSameRun);
+      holdings.set(
+        address,
+        isKnown
+          ? { ...known, sinceMs: Math.min(known.sinceMs, sinceMs) }
+          : { network, endpoint, order, sinceMs },
+      );
+    }
+    const { id, name, isRunning } = state;
+    const joins = state.isPartial ? before?.joins : state.joins;
+    return { id, name, isRunning, startedAt, joins, holdings };
+  }
+
+  /** Since when a container certainly has the addresses of a network, by the engine's clock. */
+  #since(
+    { id, facts, finishedAt }: ContainerState,
+    network: string,
+    isSameRun: boolean,
+  ): number {
+    // An address that came while it ran: its start says nothing.
+    if (!facts || isSameRun) return Infinity;
+    const begun = this.#begun.get(id);
+    const begunAt = begun?.get(network) ?? begun?.get(ANY) ?? -Infinity;
+    const startedAt = instant(facts.startedAt);
+    // What was before the end of its last run is of that run.
+    return begunAt > instant(finishedAt ?? "")
+      ? Math.min(begunAt, startedAt)
+      : startedAt;
+  }
+
+  #put(id: string, before: Entry | undefined, after: Entry | undefined): void {
+    if (after) this.#entries.set(id, after);
+    else this.#entries.delete(id);
+    if (before?.joins !== after?.joins) {
+      this.#leave(id, before?.joins);
+      this.#join(id, after?.joins);
+    }
+    const changed = new Set([
+      ...before?.holdings.keys() ?? [],
+      ...after?.holdings.keys() ?? [],
+    ]);
+    for (const address of changed) this.#setHolder(address, before, after);
+    if (before?.joins !== after?.joins) {
+      for (const target of [before?.joins, after?.joins]) {
+        for (const key of this.#find(target)?.holdings.keys() ?? []) {
+          changed.add(key);
+        }
+      }
+    }
+    for (const address of changed) this.#onChange(address);
+  }
+
+  #setHolder(
+    address: string,
+    before: Entry | undefined,
+    after: Entry | undefined,
+  ): void {
+    const others = this.holders(address).filter((entry) => entry !== before);
+    if (after?.holdings.has(address)) others.push(after);
+    if (others.length > 0) this.#byAddress.set(address, others);
+    else this.#byAddress.delete(address);
+  }
+
+  #join(id: string, target: string | undefined): void {
+    if (target === undefined) return;
+    const joiners = this.#joiners.get(target) ?? new Set();
+    this.#joiners.set(target, joiners.add(id));
+  }
+
+  #leave(id: string, target: string | undefined): void {
+    if (target === undefined) return;
+    const joiners = this.#joiners.get(target);
+    joiners?.delete(id);
+    if (joiners?.size === 0) this.#joiners.delete(target);
+  }
+
+  /** Names are rare: engines turn them into ids. */
+  #find(target: string | undefined): Entry | undefined {
+    if (target === undefined) return undefined;
+    return this.#entries.get(target) ??
+      (ID.test(target)
+        ? undefined
+        : this.#entries.values().find(({ name }) => name === target));
+  }
+}
+
+/** The first full millisecond after an instant: RFC 3339 with nanoseconds. */
+function instant(text: string): number {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) return Infinity;
+  return /\.\d{3}\d*[1-9]/.test(text) ? ms + 1 : ms;
+}

@@ -1,0 +1,285 @@
+/**
+ * What container engines answer, read without I/O: no more of it than is
+ * needed, because podman and the versions of Docker differ in the rest.
+ *
+ * @module
+ * @see {@link https://docs.docker.com/reference/api/engine/ | Docker Engine API}
+ */
+
+import * as v from "valibot";
+import type { ContainerState, Endpoint, EngineEvent } from "./engine.ts";
+import { plainAddress } from "./host_addresses.ts";
+
+/** The network through which swarm's containers reach their host. */
+export const GATEWAY_NETWORK = "docker_gwbridge";
+
+/** By container, its addresses in {@link GATEWAY_NETWORK}. */
+export type Gateways = ReadonlyMap<string, readonly Endpoint[]>;
+
+/** Containers that an engine described. */
+export interface Described {
+  /** Whether one reaches the host through {@link GATEWAY_NETWORK}. */
+  readonly needsGateways: boolean;
+  /** The containers; addresses in the gateway network must be told. */
+  states(gateways: Gateways): ContainerState[];
+}
+
+const ID = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+
+const TEXT = v.nullish(v.string(), "");
+
+const NETWORKS = v.nullish(
+  v.record(
+    v.string(),
+    v.nullish(v.object({
+      NetworkID: TEXT,
+      EndpointID: TEXT,
+      Gateway: TEXT,
+      IPAddress: TEXT,
+      GlobalIPv6Address: TEXT,
+    })),
+  ),
+  {},
+);
+
+/** What a list and an inspection have in common. */
+const COMMON = {
+  Id: ID,
+  HostConfig: v.nullish(v.object({ NetworkMode: TEXT })),
+  NetworkSettings: v.nullish(v.object({ Networks: NETWORKS })),
+};
+
+const LIST = v.array(v.object({
+  ...COMMON,
+  Names: v.nullish(v.array(v.string()), []),
+  State: v.string(),
+}));
+
+const INSPECTED = v.object({
+  ...COMMON,
+  Name: v.string(),
+  State: v.object({
+    Status: v.string(),
+    Running: v.boolean(),
+    Paused: v.nullish(v.boolean(), false),
+    Restarting: v.nullish(v.boolean(), false),
+    StartedAt: v.string(),
+    FinishedAt: v.nullish(v.string()),
+  }),
+  Config: v.object({
+    Image: TEXT,
+    Env: v.nullish(v.array(v.string()), []),
+    Labels: v.nullish(v.record(v.string(), v.string()), {}),
+  }),
+});
+
+const NETWORK = v.object({
+  Containers: v.nullish(
+    v.record(
+      v.string(),
+      v.object({ EndpointID: TEXT, IPv4Address: TEXT, IPv6Address: TEXT }),
+    ),
+    {},
+  ),
+});
+
+const EVENT = v.object({
+  Type: v.nullish(v.string(), "container"),
+  Action: v.string(),
+  /** Of podman, the container's also in events of networks. */
+  id: v.nullish(v.string()),
+  Actor: v.object({
+    ID: v.string(),
+    Attributes: v.nullish(v.object({ container: v.nullish(v.string()) }), {}),
+  }),
+  timeNano: v.nullish(v.number(), 0),
+  time: v.nullish(v.number(), 0),
+});
+
+type Networks = v.InferOutput<typeof NETWORKS>;
+type Listed = v.InferOutput<typeof LIST>[number];
+type Inspected = v.InferOutput<typeof INSPECTED>;
+
+/**
+ * Reads the answer to `GET /containers/json`.
+ *
+ * @param json Parsed.
+ * @returns Undefined for another shape.
+ */
+export function readList(json: unknown): Described | undefined {
+  const { success, output } = v.safeParse(LIST, json);
+  if (!success) return undefined;
+  return {
+    needsGateways: output.some(isInSwarm),
+    states: (gateways) => output.map((row) => listedState(row, gateways)),
+  };
+}
+
+/**
+ * Reads the answer to `GET /containers/{id}/json`.
+ *
+ * @param json Parsed.
+ * @returns One container; undefined for another shape.
+ */
+export function readInspected(json: unknown): Described | undefined {
+  const { success, output } = v.safeParse(INSPECTED, json);
+  if (!success) return undefined;
+  return {
+    needsGateways: isInSwarm(output),
+    states: (gateways) => [inspectedState(output, gateways)],
+  };
+}
+
+/**
+ * Reads the answer to `GET /networks/docker_gwbridge`.
+ *
+ * @param json Parsed.
+ * @returns Undefined for another shape.
+ */
+export function readGateways(json: unknown): Gateways | undefined {
+  const { success, output } = v.safeParse(NETWORK, json);
+  if (!success) return undefined;
+  return new Map(
+    Object.entries(output.Containers ?? {}).map(([id, found]) => [
+      id,
+      endpoints(
+        GATEWAY_NETWORK,
+        found.EndpointID,
+        found.IPv4Address,
+        found.IPv6Address,
+      ),
+    ]),
+  );
+}
+
+/**
+ * Reads one line of `GET /events`.
+ *
+ * @param json Parsed.
+ * @returns `other` for what happened to something else than a container;
+ * undefined for another shape.
+ */
+export function readEvent(json: unknown): EngineEvent | "other" | undefined {
+  const { success, output } = v.safeParse(EVENT, json);
+  if (!success) return undefined;
+  const { Type, Action, id, Actor, timeNano, time } = output;
+  const isNetwork = Type === "network";
+  if (!isNetwork && Type !== "container") return "other";
+  const container = isNetwork ? Actor.Attributes?.container ?? id : Actor.ID;
+  if (!container) return "other";
+  return {
+    container,
+    action: Action,
+    network: isNetwork && container !== Actor.ID ? Actor.ID : undefined,
+    atMs: Math.ceil(timeNano ? timeNano / 1e6 : (time ?? 0) * 1000),
+  };
+}
+
+function listedState(row: Listed, gateways: Gateways): ContainerState {
+  const isRunning = row.State === "running" || row.State === "paused";
+  return {
+    id: row.Id,
+    name: plainName(row.Names?.[0] ?? ""),
+    isRunning,
+    hasExited: false,
+    endpoints: isRunning ? endpointsOf(row, gateways) : [],
+    joins: joinedOf(row),
+    finishedAt: undefined,
+    facts: undefined,
+    // Podman does not tell; of one that runs, the address does.
+    isPartial: !isRunning && !row.HostConfig?.NetworkMode,
+  };
+}
+
+function inspectedState(
+  found: Inspected,
+  gateways: Gateways,
+): ContainerState {
+  const { Id: id, State, Config } = found;
+  const isRunning = (State.Running || State.Paused === true) &&
+    !State.Restarting;
+  const name = plainName(found.Name);
+  return {
+    id,
+    name,
+    isRunning,
+    hasExited: /^(exited|stopped|dead|removing)$/.test(State.Status),
+    endpoints: isRunning ? endpointsOf(found, gateways) : [],
+    joins: joinedOf(found),
+    finishedAt: State.FinishedAt ?? undefined,
+    facts: {
+      id,
+      name,
+      image: Config.Image ?? "",
+      env: readEnv(Config.Env ?? []),
+      labels: Config.Labels ?? {},
+      startedAt: State.StartedAt,
+    },
+    isPartial: false,
+  };
+}
+
+function plainName(name: string): string {
+  return name.replace(/^\//, "");
+}
+
+function joinedOf({ HostConfig }: Listed | Inspected): string | undefined {
+  return /^container:(.+)$/.exec(HostConfig?.NetworkMode ?? "")?.[1];
+}
+
+function endpointsOf(
+  { Id, NetworkSettings }: Listed | Inspected,
+  gateways: Gateways,
+): Endpoint[] {
+  const networks = NetworkSettings?.Networks;
+  const own = Object.values(networks ?? {}).flatMap((network) =>
+    endpoints(
+      network?.NetworkID,
+      network?.EndpointID,
+      network?.IPAddress,
+      network?.GlobalIPv6Address,
+    )
+  );
+  const overlay = overlayOf(networks);
+  if (overlay === undefined) return own;
+  // It comes with the first network of swarm, whose events stand for it.
+  const further = gateways.get(Id) ?? [];
+  return [...own, ...further.map((each) => ({ ...each, network: overlay }))];
+}
+
+function endpoints(
+  network: string | null | undefined,
+  endpoint: string | null | undefined,
+  ...addresses: readonly (string | null | undefined)[]
+): Endpoint[] {
+  return addresses.flatMap((text) =>
+    text
+      ? [{
+        address: plainAddress(text),
+        network: network ?? "",
+        endpoint: endpoint ?? "",
+      }]
+      : []
+  );
+}
+
+function isInSwarm({ NetworkSettings }: Listed | Inspected): boolean {
+  return overlayOf(NetworkSettings?.Networks) !== undefined;
+}
+
+/** The first network that gives an address and no way out, as those of swarm do. */
+function overlayOf(networks: Networks | undefined): string | undefined {
+  const found = Object.values(networks ?? {})
+    .find((network) => network?.IPAddress && !network.Gateway);
+  return found?.NetworkID ?? undefined;
+}
+
+/** Of a name that is there twice, the last counts, as in a process. */
+function readEnv(lines: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    lines.filter((line) => line.indexOf("=") > 0).map((line) => {
+      const end = line.indexOf("=");
+      return [line.slice(0, end), line.slice(end + 1)];
+    }),
+  );
+}

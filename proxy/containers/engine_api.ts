@@ -1,0 +1,253 @@
+/**
+ * A container engine, asked by the Docker API over its unix socket.
+ *
+ * @module
+ * @see {@link https://docs.docker.com/reference/api/engine/ | Docker Engine API}
+ */
+
+import type { Clock } from "$core/clock.ts";
+import { MoatError } from "$core/errors.ts";
+import { parseJson } from "$core/json.ts";
+import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
+import {
+  type Described,
+  GATEWAY_NETWORK,
+  type Gateways,
+  readEvent,
+  readGateways,
+  readInspected,
+  readList,
+} from "./engine_answers.ts";
+
+/** Ten thousand containers with 6 KiB of labels each. */
+const MAX_LIST_BYTES = 64 << 20;
+
+/** A container's environment cannot exceed 2 MiB. */
+const MAX_ANSWER_BYTES = 8 << 20;
+
+/** An event has all labels of its container. */
+const MAX_EVENT_CHARS = 1 << 20;
+
+/** An engine that does not answer by then hangs. */
+const ANSWER_TIMEOUT_MS = 5000;
+
+/** A list of ten thousand takes an engine some seconds. */
+const LIST_TIMEOUT_MS = 30_000;
+
+/** `restarting` is no word of podman, and such containers have no address. */
+const LISTED = { status: ["created", "running", "paused"] };
+
+const FOLLOWED = { type: ["container", "network"] };
+
+/** A question. */
+interface Question<T> {
+  /** Without its first slash. */
+  readonly path: string;
+  /** What it is about, for errors. */
+  readonly subject: string;
+  /** Gives undefined for another shape. */
+  readonly read: (json: unknown) => T | undefined;
+  readonly signal?: AbortSignal;
+  readonly timeoutMs?: number;
+  readonly maxBytes?: number;
+}
+
+/** Docker or podman, at a unix socket. */
+export class EngineApi implements Engine {
+  /** Its path. */
+  readonly socket: string;
+  readonly #clock: Clock;
+  readonly #client: Deno.HttpClient;
+  readonly #closing = new AbortController();
+
+  /**
+   * Connects when it is asked.
+   *
+   * @param socket Path of the engine's socket.
+   * @param clock Bounds each question.
+   */
+  constructor(socket: string, clock: Clock) {
+    this.socket = socket;
+    this.#clock = clock;
+    this.#client = Deno.createHttpClient({
+      proxy: { transport: "unix", path: socket },
+    });
+  }
+
+  /** See {@link Engine.events}. */
+  async events(signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+    const answer = await this.#open(`events${filter(FOLLOWED)}`, signal);
+    if (answer.body && answer.ok) return this.#readEvents(answer.body, signal);
+    await answer.body?.cancel();
+    throw garbage("events", "none");
+  }
+
+  /** See {@link Engine.list}. */
+  async list(signal: AbortSignal): Promise<readonly ContainerState[]> {
+    const found = await this.#ask({
+      path: `containers/json${filter(LISTED)}`,
+      subject: "all containers",
+      read: readList,
+      signal,
+      timeoutMs: LIST_TIMEOUT_MS,
+      maxBytes: MAX_LIST_BYTES,
+    });
+    if (!found) throw garbage("all containers", "nothing");
+    return found.states(await this.#gateways(found));
+  }
+
+  /** See {@link Engine.inspect}. */
+  async inspect(id: string): Promise<ContainerState | undefined> {
+    const found = await this.#ask({
+      path: `containers/${id}/json`,
+      subject: "a container",
+      read: readInspected,
+    });
+    return found?.states(await this.#gateways(found))[0];
+  }
+
+  /** See {@link Engine.close}. */
+  close(): void {
+    this.#closing.abort();
+    this.#client.close();
+  }
+
+  async #gateways({ needsGateways }: Described): Promise<Gateways> {
+    const found = needsGateways
+      ? await this.#ask({
+        path: `networks/${GATEWAY_NETWORK}`,
+        subject: "a network",
+        read: readGateways,
+      })
+      : undefined;
+    return found ?? new Map();
+  }
+
+  /** Gives undefined for what there is not. */
+  async #ask<T>(question: Question<T>): Promise<T | undefined> {
+    const { timeoutMs = ANSWER_TIMEOUT_MS, subject, read } = question;
+    const late = new AbortController();
+    const cancel = this.#clock.after(timeoutMs, () => late.abort());
+    const signals = [late.signal, this.#closing.signal, question.signal]
+      .filter((signal) => signal !== undefined);
+    try {
+      const answer = await this.#open(question.path, AbortSignal.any(signals));
+      const bytes = await this.#read(answer, question);
+      if (answer.status === 404) return undefined;
+      if (!answer.ok) throw garbage(subject, `status ${answer.status}`);
+      const found = read(parseJson(bytes));
+      if (found === undefined) throw garbage(subject, "something else");
+      return found;
+    } finally {
+      cancel();
+    }
+  }
+
+  #open(path: string, signal: AbortSignal): Promise<Response> {
+    return this.#try(() =>
+      fetch(`http://engine/${path}`, { client: this.#client, signal })
+    );
+  }
+
+  async #read(
+    { body }: Response,
+    { subject, maxBytes = MAX_ANSWER_BYTES }: Question<unknown>,
+  ): Promise<Uint8Array> {
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    let length = 0;
+    await this.#try(async () => {
+      for await (const chunk of body ?? []) {
+        length += chunk.length;
+        if (length > maxBytes) throw garbage(subject, `over ${maxBytes} bytes`);
+        chunks.push(chunk);
+      }
+    });
+    return await new Blob(chunks).bytes();
+  }
+
+  async *#readEvents(
+    body: ReadableStream<Uint8Array<ArrayBuffer>>,
+    signal: AbortSignal,
+  ): AsyncGenerator<EngineEvent> {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    // The runtime forgets a fetch's own signal once it has collected garbage.
+    const cancel = () => void reader.cancel().catch(() => {});
+    signal.addEventListener("abort", cancel, { once: true });
+    let text = "";
+    try {
+      for (;;) {
+        const { value, done } = await this.#try(() => reader.read());
+        const lines = (text + (value ?? "\n")).split("\n");
+        text = lines.pop() ?? "";
+        if (text.length > MAX_EVENT_CHARS) throw garbage("events", "no end");
+        for (const line of lines) {
+          if (line.trim() === "") continue;
+          const event = readEvent(parseJson(line));
+          if (!event) throw garbage("events", "something else");
+          if (event !== "other") yield event;
+        }
+        if (done) return;
+      }
+    } finally {
+      await reader.cancel().catch(() => {});
+    }
+  }
+
+  /** Says what is wrong with the socket when a connection fails. */
+  async #try<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof MoatError) throw error;
+      throw socketError(this.socket, await this.#connectError() ?? error);
+    }
+  }
+
+  /** The system's own word, which `fetch` keeps to itself. */
+  async #connectError(): Promise<unknown> {
+    try {
+      (await Deno.connect({ transport: "unix", path: this.socket })).close();
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+}
+
+/**
+ * Says why an engine cannot be asked.
+ *
+ * @param socket Path of its socket.
+ * @param error What connecting or reading ended with.
+ * @returns `engine-denied` or `engine-unavailable`.
+ */
+export function socketError(socket: string, error: unknown): MoatError {
+  const cannot = `Cannot ask the container engine at "${socket}"`;
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return new MoatError("engine-denied", `${cannot}: permission denied`, {
+      hint: "run moat as a user who may use the engine, such as root",
+      cause: error,
+    });
+  }
+  const [reason, hint] = error instanceof Deno.errors.NotFound
+    ? ["there is no such socket", "start the engine, or name its socket"]
+    : error instanceof Deno.errors.ConnectionRefused
+    ? ["nobody listens there", "start the engine, or name its socket"]
+    : ["it did not answer", "see that it runs"];
+  return new MoatError("engine-unavailable", `${cannot}: ${reason}`, {
+    hint,
+    cause: error,
+  });
+}
+
+function garbage(subject: string, found: string): MoatError {
+  return new MoatError(
+    "engine-garbage",
+    `Cannot read what the container engine says of ${subject}: wanted JSON of the Docker API, found ${found}`,
+    { hint: "see that the socket is a container engine's" },
+  );
+}
+
+function filter(filters: Readonly<Record<string, readonly string[]>>): string {
+  return `?filters=${encodeURIComponent(JSON.stringify(filters))}`;
+}

@@ -1,0 +1,210 @@
+/**
+ * One engine, followed for as long as moat runs: its events first, then a list
+ * of its containers, so that nothing happens unseen in between; all anew
+ * whenever the events end.
+ *
+ * @module
+ */
+
+import { sleep } from "$core/clock.ts";
+import { MoatError, toMoatError } from "$core/errors.ts";
+import type { Platform } from "$core/platform.ts";
+import { ContainerIndex } from "./container_index.ts";
+import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
+import { Inspections } from "./inspections.ts";
+
+/** How soon a lost engine is tried again, at first and at last. */
+const FIRST_DELAY_MS = 250;
+const LAST_DELAY_MS = 5000;
+
+/** An engine that does not open its events by then hangs. */
+const OPEN_TIMEOUT_MS = 5000;
+
+/** What an engine said of one container. */
+export interface Inspected {
+  /** Undefined if there is none. */
+  readonly state: ContainerState | undefined;
+  /** False if an event came in between: it may be so no more. */
+  readonly isCurrent: boolean;
+}
+
+/** Who wants to know what an {@link EngineWatch} sees. */
+export interface EngineListener {
+  /** The containers of an address changed. */
+  changed(address: string): void;
+  /** A container was described. */
+  described(watch: EngineWatch, state: ContainerState): void;
+  /** The engine can be asked now, or cannot any more. */
+  turned(watch: EngineWatch): void;
+}
+
+/** Follows one engine. */
+export class EngineWatch {
+  /** Which container has which address; counts only while {@link isSynced}. */
+  readonly index: ContainerIndex;
+  readonly #platform: Pick<Platform, "clock" | "log">;
+  readonly #engine: Engine;
+  readonly #listener: EngineListener;
+  readonly #inspections: Inspections<Inspected>;
+  readonly #closing = new AbortController();
+  readonly #closed = Promise.withResolvers<void>();
+  readonly #ended: Promise<void>;
+  /** Ends the events that are read now. */
+  #session = new AbortController();
+  #isSynced = false;
+  #delayMs = FIRST_DELAY_MS;
+  /** What was logged last: a code, or nothing while all is well. */
+  #trouble: string | undefined;
+
+  /** Begins at once. */
+  constructor(
+    platform: Pick<Platform, "clock" | "log">,
+    engine: Engine,
+    listener: EngineListener,
+  ) {
+    this.#platform = platform;
+    this.#engine = engine;
+    this.#listener = listener;
+    this.index = new ContainerIndex((address) => listener.changed(address));
+    this.#inspections = new Inspections((id) => this.#inspect(id));
+    this.#ended = this.#run();
+  }
+
+  /** Whether the index holds all containers of the engine. */
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  /**
+   * Asks the engine about a container for a client that waits.
+   *
+   * @returns Its answer to a question that was asked after this call, or later.
+   * @throws {MoatError} `engine-…`
+   */
+  confirm(id: string): Promise<Inspected> {
+    return this.#inspections.ask(id, true);
+  }
+
+  /** Stops following it. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#session.abort();
+    this.#closed.resolve();
+    this.#engine.close();
+    await this.#ended;
+    await this.#inspections.idle();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      // It ends by an error only.
+      await this.#follow().catch((error) => this.#lose(error));
+      await sleep(this.#platform.clock, this.#delayMs, this.#closed.promise);
+      this.#delayMs = Math.min(2 * this.#delayMs, LAST_DELAY_MS);
+    }
+  }
+
+  /** Follows the engine until its events end. */
+  async #follow(): Promise<void> {
+    const session = this.#session = new AbortController();
+    const { signal } = session;
+    const cancel = this.#platform.clock.after(
+      OPEN_TIMEOUT_MS,
+      () => session.abort(),
+    );
+    try {
+      const events = await this.#engine.events(signal);
+      cancel();
+      const work = [this.#read(events), this.#sync(signal)];
+      try {
+        await Promise.all(work);
+      } finally {
+        session.abort();
+        await Promise.allSettled(work);
+      }
+    } finally {
+      cancel();
+    }
+  }
+
+  async #read(events: AsyncIterable<EngineEvent>): Promise<void> {
+    for await (const event of events) {
+      if (this.index.happened(event)) this.#inspectSoon(event.container);
+    }
+    throw new MoatError(
+      "engine-unavailable",
+      `Cannot follow the container engine at "${this.#engine.socket}": it closed its events`,
+      { hint: "see that it runs" },
+    );
+  }
+
+  async #sync(signal: AbortSignal): Promise<void> {
+    const ask = this.index.ask();
+    try {
+      const states = await this.#engine.list(signal);
+      if (signal.aborted) return;
+      this.index.replace(ask, states);
+      for (const { id, isPartial } of states) {
+        if (isPartial) this.#inspectSoon(id);
+      }
+    } finally {
+      this.index.answered(ask);
+    }
+    this.#isSynced = true;
+    this.#delayMs = FIRST_DELAY_MS;
+    this.#trouble = undefined;
+    this.#platform.log.info("engine-connected", {
+      engine: this.#engine.socket,
+      containers: this.index.size,
+    });
+    this.#listener.turned(this);
+  }
+
+  #lose(error: unknown): void {
+    const wasSynced = this.#isSynced;
+    this.#isSynced = false;
+    const cause = toMoatError(error);
+    this.index.lose();
+    this.#inspections.clear(cause);
+    if (wasSynced) this.#listener.turned(this);
+    if (this.#closing.signal.aborted || this.#trouble === cause.code) return;
+    this.#trouble = cause.code;
+    const { code, message, hint } = cause;
+    this.#platform.log.warn("engine-lost", {
+      engine: this.#engine.socket,
+      code,
+      message,
+      ...(hint !== undefined && { hint }),
+    });
+  }
+
+  /** Lets an answer that matters come, or begins anew. */
+  #inspectSoon(id: string): void {
+    this.#inspections.ask(id, false).catch((error) => {
+      const { code } = toMoatError(error);
+      // One container that cannot be read must not take the others away.
+      if (code !== "engine-garbage") this.#session.abort();
+    });
+  }
+
+  async #inspect(id: string): Promise<Inspected> {
+    const ask = this.index.ask();
+    try {
+      const state = await this.#engine.inspect(id);
+      const isCurrent = this.index.apply(ask, id, state);
+      if (isCurrent && state) this.#listener.described(this, state);
+      return { state, isCurrent };
+    } catch (error) {
+      const { code, message } = toMoatError(error);
+      this.#platform.log.debug("container-unreadable", {
+        container: id,
+        code,
+        message,
+      });
+      if (code === "engine-garbage") this.index.apply(ask, id, undefined);
+      throw error;
+    } finally {
+      this.index.answered(ask);
+    }
+  }
+}

@@ -1,0 +1,286 @@
+/**
+ * The front of an instance metadata service: which container asks, and what it
+ * was given. What it is answered is the provider's.
+ *
+ * A client is known by its address alone, so the container is found once for
+ * each connection, which cannot pass from one container to another, and its
+ * engine is asked each time (see `containers.ts`).
+ *
+ * @module
+ */
+
+import { isIP } from "node:net";
+import type { Clock } from "$core/clock.ts";
+import { toMoatError } from "$core/errors.ts";
+import type { Grant } from "$core/grant.ts";
+import type {
+  MetadataClient,
+  MetadataService,
+  MetadataStranger,
+} from "$core/metadata.ts";
+import type { Platform } from "$core/platform.ts";
+import { type Answer, errorAnswer } from "$core/provider.ts";
+import { isLoopback, unmapAddress } from "../addresses.ts";
+import type { BindingTable } from "../bindings.ts";
+import type {
+  Containers,
+  Identified,
+  KnownContainer,
+  NoContainer,
+} from "../containers/containers.ts";
+import { isForeign } from "../foreign_fields.ts";
+import { hasBody, type RequestHead } from "../http1/head.ts";
+import type { Peer, Reply } from "../http1/server.ts";
+import { FoundClient } from "./found_client.ts";
+
+/** What a front is made of. */
+export interface MetadataFrontOptions {
+  /** Clock, log, metrics. */
+  readonly platform: Pick<Platform, "clock" | "log" | "metrics">;
+  /** Who has which address. */
+  readonly containers: Pick<Containers, "identify">;
+  /** What answers. */
+  readonly service: MetadataService;
+  /** Bindings whose containers need no token. Default: there are none. */
+  readonly bindings?: Pick<BindingTable, "ofContainer">;
+  /** Whether a grant is one that the service can serve. */
+  readonly serves: (grant: Grant) => boolean;
+  /** The grant of containers that have no binding; undefined without one. */
+  readonly grant: () => Promise<Grant | undefined>;
+}
+
+const STATUSES: Readonly<Record<NoContainer, number>> = {
+  "unknown": 403,
+  "shared": 403,
+  "host": 403,
+  "engine-unavailable": 503,
+};
+
+const CODES: Readonly<Record<NoContainer, string>> = {
+  "unknown": "unknown-client",
+  "shared": "shared-address",
+  "host": "host-client",
+  "engine-unavailable": "engine-unavailable",
+};
+
+const BAD_TARGET: MetadataStranger = {
+  status: 400,
+  code: "bad-target",
+  message: "Wanted a path, found a whole URL or a host",
+};
+
+/** A page in a browser can have any name point here, but no address. */
+const FOREIGN_HOST: MetadataStranger = {
+  status: 403,
+  code: "foreign-host",
+  message: "The Host header names no address, but the service has no name",
+};
+
+const FOREIGN_REQUEST: MetadataStranger = {
+  status: 403,
+  code: "foreign-request",
+  message: "Requests of browsers and forwarding proxies are refused",
+};
+
+const OTHER_CONTAINER: MetadataStranger = {
+  status: 403,
+  code: "unknown-client",
+  message: "The container of this connection has stopped",
+};
+
+const SEVERAL_BINDINGS: MetadataStranger = {
+  status: 403,
+  code: "ambiguous-binding",
+  message: "Several bindings are for this container",
+};
+
+const GRANT_GONE: MetadataStranger = {
+  status: 403,
+  code: "grant-gone",
+  message: "The grant of this container's binding was revoked",
+};
+
+const CHANGED = errorAnswer(
+  503,
+  "client-changed",
+  "What this container may have changed while its answer was made",
+);
+
+/** From a connection to its answers. */
+export class MetadataFront {
+  readonly #options: MetadataFrontOptions;
+  readonly #told: RepeatedLines;
+  /** Of each connection. */
+  readonly #peers = new WeakMap<Peer, KnownContainer>();
+  /** Of each container, as long as its binding and grant are the same. */
+  readonly #clients = new WeakMap<KnownContainer, Promise<FoundClient>>();
+  readonly #current = new Set<FoundClient>();
+  /** How often bindings or grants changed: what was read before is out of date. */
+  #changes = 0;
+
+  /** Serves containers. */
+  constructor(options: MetadataFrontOptions) {
+    this.#options = options;
+    this.#told = new RepeatedLines(options.platform.clock);
+  }
+
+  /** Answers a request of a listener. */
+  handle(head: RequestHead, peer: Peer): Reply | Promise<Reply> {
+    const refusal = checkRequest(head, peer);
+    if (refusal) return this.#answer(head, refusal, peer);
+    const known = this.#peers.get(peer);
+    if (known?.isCurrent) {
+      const found = this.#clientOf(known);
+      return found.then((client) => this.#answer(head, client, peer));
+    }
+    return this.#identify(peer, known)
+      .then((client) => this.#answer(head, client, peer));
+  }
+
+  /** Makes changed bindings and grants count at once: clients are looked for anew. */
+  changed(): void {
+    this.#changes++;
+    for (const client of [...this.#current]) client.end();
+  }
+
+  async #answer(
+    head: RequestHead,
+    client: MetadataClient | MetadataStranger,
+    peer: Peer,
+  ): Promise<Reply> {
+    if (!("isCurrent" in client)) this.#tell(client, peer);
+    const handler = this.#options.service.prepare({
+      method: head.method,
+      target: head.target,
+      hasBody: hasBody(head),
+      values: (name) => head.values(name),
+      client,
+    });
+    if (!("isCurrent" in client)) return { answer: await handler() };
+    // What was made for a client that ended meanwhile is nobody's; SDKs ask again.
+    const whileCurrent = (answer: Answer) =>
+      client.isCurrent ? answer : CHANGED;
+    const repeat = () => {
+      if (!client.isCurrent) return undefined;
+      const answer = handler();
+      return answer instanceof Promise ? answer.then(whileCurrent) : answer;
+    };
+    const answer = whileCurrent(await handler());
+    return { answer, repeat, isKnown: true };
+  }
+
+  async #identify(
+    peer: Peer,
+    before: KnownContainer | undefined,
+  ): Promise<MetadataClient | MetadataStranger> {
+    const address = unmapAddress(peer.remoteHostname);
+    const found: Identified = await this.#options.containers.identify(address);
+    if ("problem" in found) {
+      const { problem, message } = found;
+      return { status: STATUSES[problem], code: CODES[problem], message };
+    }
+    // Its facts may change, such as its name; itself it cannot.
+    if (before && !isSame(before, found)) return OTHER_CONTAINER;
+    this.#peers.set(peer, found);
+    return await this.#clientOf(found);
+  }
+
+  /** One for all connections of a container; a failure is nobody's. */
+  async #clientOf(
+    known: KnownContainer,
+  ): Promise<MetadataClient | MetadataStranger> {
+    const before = this.#clients.get(known);
+    const client = await before?.catch(() => undefined);
+    if (client?.isCurrent) return client;
+    const now = this.#clients.get(known);
+    if (now && now !== before) return await this.#clientOf(known);
+    const found = this.#find(known);
+    this.#clients.set(known, found);
+    return await found.catch((error) => {
+      if (this.#clients.get(known) === found) this.#clients.delete(known);
+      if (error instanceof NoClient) return error.stranger;
+      const { code, message } = toMoatError(error);
+      return { status: 503, code, message };
+    });
+  }
+
+  async #find(known: KnownContainer): Promise<FoundClient> {
+    const { bindings, serves } = this.#options;
+    for (;;) {
+      const changes = this.#changes;
+      const bound = await bindings?.ofContainer(known.facts) ?? [];
+      const [live, second] = bound;
+      if (second) throw new NoClient(SEVERAL_BINDINGS);
+      const grant = live
+        ? live.served.grants.find(serves)
+        : await this.#options.grant();
+      if (changes !== this.#changes) continue;
+      if (live && !grant) throw new NoClient(GRANT_GONE);
+      const client = new FoundClient(known, { live, grant });
+      this.#current.add(client);
+      client.onEnd(() => this.#current.delete(client));
+      return client;
+    }
+  }
+
+  /** Clients that ask again and again must not fill the log. */
+  #tell({ code, message }: MetadataStranger, peer: Peer): void {
+    const { log, metrics } = this.#options.platform;
+    metrics.count("metadata_refused_total", { code });
+    const address = unmapAddress(peer.remoteHostname);
+    if (this.#told.isRepeated(`${address} ${code}`)) return;
+    log.warn("metadata-refused", { address, code, reason: message });
+  }
+}
+
+/** Why a container has no client. */
+class NoClient extends Error {
+  constructor(readonly stranger: MetadataStranger) {
+    super(stranger.message);
+  }
+}
+
+function isSame(one: KnownContainer, other: KnownContainer): boolean {
+  return one.facts.id === other.facts.id &&
+    one.facts.startedAt === other.facts.startedAt;
+}
+
+function checkRequest(
+  head: RequestHead,
+  peer: Peer,
+): MetadataStranger | undefined {
+  if (!head.target.startsWith("/")) return BAD_TARGET;
+  if (!isAddress(head.host, peer)) return FOREIGN_HOST;
+  return isForeign(head) ? FOREIGN_REQUEST : undefined;
+}
+
+/** Whichever: on the way here it may have been translated. */
+function isAddress(host: string, peer: Peer): boolean {
+  const name = /^(?:\[([^\]]+)\]|([^:]+))(?::\d*)?$/.exec(host)?.slice(1)
+    .find((part) => part !== undefined) ?? "";
+  if (isIP(name) > 0) return true;
+  const isLocal = isLoopback(unmapAddress(peer.localHostname));
+  return isLocal && name.toLowerCase() === "localhost";
+}
+
+const REPEAT_MS = 60_000;
+const MAX_LINES = 1000;
+
+/** Which lines were logged within the last minute. */
+class RepeatedLines {
+  readonly #clock: Pick<Clock, "now">;
+  readonly #loggedAt = new Map<string, number>();
+
+  constructor(clock: Pick<Clock, "now">) {
+    this.#clock = clock;
+  }
+
+  isRepeated(line: string): boolean {
+    const now = this.#clock.now();
+    const before = this.#loggedAt.get(line);
+    if (before !== undefined && Math.abs(now - before) < REPEAT_MS) return true;
+    if (this.#loggedAt.size >= MAX_LINES) this.#loggedAt.clear();
+    this.#loggedAt.set(line, now);
+    return false;
+  }
+}
