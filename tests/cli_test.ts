@@ -133,8 +133,9 @@ for (const command of COMMANDS) {
 
   test(`${name} --help names all its flags`, async (terminal) => {
     const help = await terminal.do(`moat ${name} --help`);
-    for (const { name, value } of flagsOf(command)) {
-      const words = `--${name}${value ? ` ${value}` : ""}  `;
+    for (const { name, value = "", valueIfBare } of flagsOf(command)) {
+      const shown = valueIfBare === undefined ? value : `[${value}]`;
+      const words = `--${name} ${shown}`.trimEnd() + "  ";
       const lines = help.split("\n").filter((line) => line.startsWith(" "));
       assert(lines.some((line) => line.includes(words)), words);
     }

@@ -43,8 +43,7 @@ const MAX_CANDIDATES = 8;
 const MESSAGES: Readonly<Record<NoContainer, string>> = {
   "unknown": "No running container has this address",
   "shared": "Several containers share this address",
-  "host":
-    "This address is the host's own, as for containers in the host's network",
+  "host": "This address is the host's own, or of a container in its network",
   "engine-unavailable": "The container engine cannot be asked right now",
 };
 
@@ -52,10 +51,7 @@ const MESSAGES: Readonly<Record<NoContainer, string>> = {
 export type WatchPlatform = Pick<Platform, "clock" | "log" | "metrics">;
 
 /** A container that may be meant, and who knows it. */
-interface Candidate {
-  readonly watch: EngineWatch;
-  readonly id: string;
-}
+type Candidate = { readonly watch: EngineWatch; readonly id: string };
 
 /** What the engines said of each candidate; undefined if one did not. */
 type Confirmed = ReadonlyMap<string, Inspected> | undefined;
