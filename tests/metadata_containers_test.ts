@@ -332,6 +332,31 @@ const GROUPS: Record<string, Group> = {
     },
   },
 
+  "with a grant that allows tags": {
+    grant: [
+      ...["--source", "direct", "--label-tag", "team"],
+      ...["--label-tag", "container-name"],
+    ],
+    steps: {
+      "a container's labels of those keys are tags, and no others": async (
+        stage,
+      ) => {
+        await using web = await stage.bed.start({
+          labels: { IAM_ROLE: "App", "container-name": "forged", team: "a" },
+        });
+        const form = await assumed(stage, () => web.client.credentials());
+        const tags = Object.entries(form)
+          .filter(([name]) => name.startsWith("Tags."));
+        assert.deepEqual(Object.fromEntries(tags), {
+          "Tags.member.1.Key": "container-name",
+          "Tags.member.1.Value": web.name,
+          "Tags.member.2.Key": "team",
+          "Tags.member.2.Value": "a",
+        });
+      },
+    },
+  },
+
   "with bindings": {
     config: "[metadata]\n",
     grant: ["--role", roleArn("App")],

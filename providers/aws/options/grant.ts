@@ -145,7 +145,8 @@ const OPTIONS: readonly Option[] = [
     value: "KEY",
     summary: "Container label that becomes a session tag",
     repeatable: true,
-    last: ASSUME,
+    // Of a direct grant, for the roles that containers name.
+    last: FROM_SOURCE,
     read: (keys) => ({
       labelTags: keys.map((key) => checkTagKey("--label-tag", key)),
     }),

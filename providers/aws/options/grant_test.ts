@@ -629,7 +629,7 @@ const FIT: { way: string; flags: FlagValues; takes: string[] }[] = [
   {
     way: "the source's own session",
     flags: { role: [], source: ["direct"] },
-    takes: ["mfa-serial", "mfa-command"],
+    takes: ["mfa-serial", "mfa-command", "label-tag"],
   },
 ];
 const OWN = [...wayNames(), "role", "region", "source", "aws-profile"];
