@@ -240,7 +240,9 @@ export class ContainerIndex {
       const known = before?.holdings.get(address);
       const isKnown = known !== undefined && known.endpoint === endpoint &&
         (isSameRun || endpoint !== "");
-      const sinceMs = this.#since(state, network, isSameRun);
+      // An address that came while it ran: its start says nothing.
+      const isLater = isSameRun && !(isKnown && known.sinceMs < Infinity);
+      const sinceMs = isLater ? Infinity : this.#since(state, network);
       holdings.set(
         address,
         isKnown
@@ -253,14 +255,12 @@ export class ContainerIndex {
     return { id, name, isRunning, startedAt, joins, holdings };
   }
 
-  /** Since when a container certainly has the addresses of a network, by the engine's clock. */
+  /** Since when a container certainly has the addresses that it started with, by the engine's clock. */
   #since(
     { id, facts, finishedAt }: ContainerState,
     network: string,
-    isSameRun: boolean,
   ): number {
-    // An address that came while it ran: its start says nothing.
-    if (!facts || isSameRun) return Infinity;
+    if (!facts) return Infinity;
     const begun = this.#begun.get(id);
     const begunAt = begun?.get(network) ?? begun?.get(ANY) ?? -Infinity;
     const startedAt = instant(facts.startedAt);

@@ -8,6 +8,7 @@
 import type { Clock } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
 import { parseJson } from "$core/json.ts";
+import { ProxyFailure } from "../intercept/failure.ts";
 import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
 import {
   type Described,
@@ -18,6 +19,8 @@ import {
   readInspected,
   readList,
 } from "./engine_answers.ts";
+
+import { type EngineAnswer, getFromEngine } from "./engine_http.ts";
 
 /** Ten thousand containers with 6 KiB of labels each. */
 const MAX_LIST_BYTES = 64 << 20;
@@ -41,7 +44,7 @@ const FOLLOWED = { type: ["container", "network"] };
 
 /** A question. */
 interface Question<T> {
-  /** Without its first slash. */
+  /** With its first slash. */
   readonly path: string;
   /** What it is about, for errors. */
   readonly subject: string;
@@ -57,7 +60,6 @@ export class EngineApi implements Engine {
   /** Its path. */
   readonly socket: string;
   readonly #clock: Clock;
-  readonly #client: Deno.HttpClient;
   readonly #closing = new AbortController();
 
   /**
@@ -69,23 +71,20 @@ export class EngineApi implements Engine {
   constructor(socket: string, clock: Clock) {
     this.socket = socket;
     this.#clock = clock;
-    this.#client = Deno.createHttpClient({
-      proxy: { transport: "unix", path: socket },
-    });
   }
 
   /** See {@link Engine.events}. */
   async events(signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
-    const answer = await this.#open(`events${filter(FOLLOWED)}`, signal);
-    if (answer.body && answer.ok) return this.#readEvents(answer.body, signal);
-    await answer.body?.cancel();
-    throw garbage("events", "none");
+    const answer = await this.#open(`/events${filter(FOLLOWED)}`, signal);
+    if (answer.status === 200) return this.#readEvents(answer);
+    answer.close();
+    throw garbage("events", `status ${answer.status}`);
   }
 
   /** See {@link Engine.list}. */
   async list(signal: AbortSignal): Promise<readonly ContainerState[]> {
     const found = await this.#ask({
-      path: `containers/json${filter(LISTED)}`,
+      path: `/containers/json${filter(LISTED)}`,
       subject: "all containers",
       read: readList,
       signal,
@@ -99,7 +98,7 @@ export class EngineApi implements Engine {
   /** See {@link Engine.inspect}. */
   async inspect(id: string): Promise<ContainerState | undefined> {
     const found = await this.#ask({
-      path: `containers/${id}/json`,
+      path: `/containers/${id}/json`,
       subject: "a container",
       read: readInspected,
     });
@@ -109,13 +108,12 @@ export class EngineApi implements Engine {
   /** See {@link Engine.close}. */
   close(): void {
     this.#closing.abort();
-    this.#client.close();
   }
 
   async #gateways({ needsGateways }: Described): Promise<Gateways> {
     const found = needsGateways
       ? await this.#ask({
-        path: `networks/${GATEWAY_NETWORK}`,
+        path: `/networks/${GATEWAY_NETWORK}`,
         subject: "a network",
         read: readGateways,
       })
@@ -134,7 +132,9 @@ export class EngineApi implements Engine {
       const answer = await this.#open(question.path, AbortSignal.any(signals));
       const bytes = await this.#read(answer, question);
       if (answer.status === 404) return undefined;
-      if (!answer.ok) throw garbage(subject, `status ${answer.status}`);
+      if (answer.status !== 200) {
+        throw garbage(subject, `status ${answer.status}`);
+      }
       const found = read(parseJson(bytes));
       if (found === undefined) throw garbage(subject, "something else");
       return found;
@@ -143,20 +143,18 @@ export class EngineApi implements Engine {
     }
   }
 
-  #open(path: string, signal: AbortSignal): Promise<Response> {
-    return this.#try(() =>
-      fetch(`http://engine/${path}`, { client: this.#client, signal })
-    );
+  #open(path: string, signal: AbortSignal): Promise<EngineAnswer> {
+    return this.#try(() => getFromEngine(this.socket, path, signal));
   }
 
   async #read(
-    { body }: Response,
+    { body }: EngineAnswer,
     { subject, maxBytes = MAX_ANSWER_BYTES }: Question<unknown>,
   ): Promise<Uint8Array> {
     const chunks: Uint8Array<ArrayBuffer>[] = [];
     let length = 0;
     await this.#try(async () => {
-      for await (const chunk of body ?? []) {
+      for await (const chunk of body) {
         length += chunk.length;
         if (length > maxBytes) throw garbage(subject, `over ${maxBytes} bytes`);
         chunks.push(chunk);
@@ -165,19 +163,15 @@ export class EngineApi implements Engine {
     return await new Blob(chunks).bytes();
   }
 
-  async *#readEvents(
-    body: ReadableStream<Uint8Array<ArrayBuffer>>,
-    signal: AbortSignal,
-  ): AsyncGenerator<EngineEvent> {
-    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-    // The runtime forgets a fetch's own signal once it has collected garbage.
-    const cancel = () => void reader.cancel().catch(() => {});
-    signal.addEventListener("abort", cancel, { once: true });
+  async *#readEvents({ body }: EngineAnswer): AsyncGenerator<EngineEvent> {
+    const decoder = new TextDecoder();
+    const pieces = body[Symbol.asyncIterator]();
     let text = "";
     try {
       for (;;) {
-        const { value, done } = await this.#try(() => reader.read());
-        const lines = (text + (value ?? "\n")).split("\n");
+        const { value, done } = await this.#try(() => pieces.next());
+        const piece = done ? "\n" : decoder.decode(value, { stream: true });
+        const lines = (text + piece).split("\n");
         text = lines.pop() ?? "";
         if (text.length > MAX_EVENT_CHARS) throw garbage("events", "no end");
         for (const line of lines) {
@@ -189,27 +183,17 @@ export class EngineApi implements Engine {
         if (done) return;
       }
     } finally {
-      await reader.cancel().catch(() => {});
+      await pieces.return?.();
     }
   }
 
-  /** Says what is wrong with the socket when a connection fails. */
   async #try<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
     } catch (error) {
       if (error instanceof MoatError) throw error;
-      throw socketError(this.socket, await this.#connectError() ?? error);
-    }
-  }
-
-  /** The system's own word, which `fetch` keeps to itself. */
-  async #connectError(): Promise<unknown> {
-    try {
-      (await Deno.connect({ transport: "unix", path: this.socket })).close();
-      return undefined;
-    } catch (error) {
-      return error;
+      if (error instanceof ProxyFailure) throw garbage("itself", "no HTTP");
+      throw socketError(this.socket, error);
     }
   }
 }

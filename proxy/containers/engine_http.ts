@@ -8,7 +8,10 @@
  * @module
  */
 
-import { findResponseHeadEnd, parseResponseHead } from "../http1/response_head.ts";
+import {
+  findResponseHeadEnd,
+  parseResponseHead,
+} from "../http1/response_head.ts";
 import { Wire } from "../http1/wire.ts";
 
 /** What an engine answers. */
@@ -16,7 +19,7 @@ export interface EngineAnswer {
   /** Of HTTP. */
   readonly status: number;
   /** The rest of the connection; leaving the loop closes it. */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** Closes the connection. */
   close(): void;
 }
@@ -30,13 +33,15 @@ export interface EngineAnswer {
  * @returns The answer; the caller reads or closes it.
  * @throws {Error} As `Deno.connect`, or if no answer of HTTP comes.
  */
-export async function askEngine(
+export async function getFromEngine(
   socket: string,
   path: string,
   signal: AbortSignal,
 ): Promise<EngineAnswer> {
   signal.throwIfAborted();
-  const wire = new Wire(await Deno.connect({ transport: "unix", path: socket }));
+  const wire = new Wire(
+    await Deno.connect({ transport: "unix", path: socket }),
+  );
   const close = () => {
     signal.removeEventListener("abort", close);
     wire.close();
@@ -75,7 +80,7 @@ async function* readBody(
   wire: Wire,
   length: number | undefined,
   close: () => void,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let left = length ?? Infinity;
   try {
     while (left > 0) {

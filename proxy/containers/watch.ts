@@ -210,6 +210,8 @@ class ContainerWatch implements Containers, EngineListener {
         const found = this.#judge(address, confirmed, moments);
         if (found === "again") continue;
         if (found !== "wait") return found;
+      } else {
+        for (const watch of this.#watches) watch.refresh();
       }
       if (await this.#changes.wait(address, late)) break;
     }

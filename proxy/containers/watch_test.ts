@@ -163,12 +163,37 @@ Deno.test("identify() asks about a container once for many clients", async () =>
   assert.ok(bed.engine.asked.inspect - before <= 2);
 });
 
-Deno.test("identify() never lists containers", async () => {
+Deno.test("identify() lists no containers for one that is known", async () => {
   await using bed = await Bed.open();
   bed.engine.addContainer({ name: "web", ip: IP });
   for (let i = 0; i < 5; i++) await bed.known();
-  await bed.who("10.9.0.77");
+  await bed.platform.clock.advance(1000);
+  for (let i = 0; i < 5; i++) await bed.known();
   assert.equal(bed.engine.asked.list, 1);
+});
+
+Deno.test("identify() lists containers for those unknown, four times a second", async () => {
+  await using bed = await Bed.open();
+  await bed.synced(0);
+  const asked = Array.from(
+    { length: 100 },
+    (_, i) => bed.containers.identify(`10.9.1.${i}`),
+  );
+  for (let i = 0; i < 20; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await bed.platform.clock.advance(50);
+  }
+  await Promise.all(asked);
+  const { list } = bed.engine.asked;
+  assert.ok(list > 1 && list <= 5, `${list} lists`);
+});
+
+Deno.test("identify() finds a container whose events never come", async () => {
+  await using bed = await Bed.open();
+  await bed.synced(0);
+  bed.engine.isSilent = true;
+  bed.engine.addContainer({ name: "web", ip: IP });
+  assert.equal(await bed.who(), "web");
 });
 
 Deno.test("identify() gives the next one although the end of the last is not told", async () => {
