@@ -9,6 +9,7 @@ import {
   policyFor,
   withFlags,
 } from "./config.ts";
+import { NO_METADATA } from "./metadata.ts";
 import { DEFAULT_POLICY, type Policy } from "./policy.ts";
 
 const WHOLE = `
@@ -179,19 +180,124 @@ const FAULTS: [name: string, text: string, message: RegExp][] = [
 ];
 for (const [name, marked, message] of FAULTS) {
   Deno.test(`parseConfig() tells the place of ${name}`, () => {
-    const before = marked.slice(0, marked.indexOf("^")).split("\n");
-    const place = `line ${before.length}, column ${
-      (before.at(-1) ?? "").length + 1
-    }`;
-    assert.throws(
-      () => parseConfig(marked.replace("^", ""), "/f"),
-      (error: Error & { code: string }) => {
-        assert.equal(error.code, "bad-config");
-        assert.match(error.message, message);
-        assert.ok(error.message.startsWith(`Cannot use "/f" at ${place}: `));
-        return true;
-      },
-    );
+    assertFault(marked, message);
+  });
+}
+
+/** Fails unless a fault is told where `^` is. */
+function assertFault(marked: string, message: RegExp): void {
+  const before = marked.slice(0, marked.indexOf("^")).split("\n");
+  const place = `line ${before.length}, column ${
+    (before.at(-1) ?? "").length + 1
+  }`;
+  assert.throws(
+    () => parseConfig(marked.replace("^", ""), "/f"),
+    (error: Error & { code: string }) => {
+      assert.equal(error.code, "bad-config");
+      assert.match(error.message, message);
+      assert.ok(error.message.startsWith(`Cannot use "/f" at ${place}: `));
+      return true;
+    },
+  );
+}
+
+/** Every key of the table. */
+const METADATA = `
+[metadata]
+grant = "aws:prod"
+roles = ["app-*", "arn:aws:iam::123456789012:role/team/**"]
+default_role = "app-web"
+default_account = "123456789012"
+v1 = true
+passthrough = ["/latest/meta-data/hostname"]
+engines = ["unix:///run/podman/podman.sock"]
+`;
+
+Deno.test("parseConfig() reads every key of metadata", () => {
+  assert.deepEqual(parseConfig(METADATA, "f").metadata, {
+    grant: "aws:prod",
+    roles: ["app-*", "arn:aws:iam::123456789012:role/team/**"],
+    defaultRole: "app-web",
+    defaultAccount: "123456789012",
+    v1: true,
+    passthrough: ["/latest/meta-data/hostname"],
+  });
+});
+
+Deno.test("parseConfig() reads the engines", () => {
+  const { engines } = parseConfig(METADATA, "f");
+  assert.deepEqual(engines, ["unix:///run/podman/podman.sock"]);
+});
+
+for (const text of ["", "[policy]", "[metadata]", "metadata = {}"]) {
+  Deno.test(`parseConfig() serves nobody with ${JSON.stringify(text)}`, () => {
+    const config = parseConfig(text, "f");
+    assert.deepEqual(config.metadata, NO_METADATA);
+    assert(!("engines" in config), "the engines are where they usually are");
+  });
+}
+
+Deno.test("parseConfig() tells no engines from those of the usual places", () => {
+  assert.deepEqual(parseConfig("[metadata]\nengines = []", "f").engines, []);
+});
+
+const GRANTS = ["aws", "aws:prod", "a.b@c-d_e:1", "-"];
+for (const grant of GRANTS) {
+  Deno.test(`parseConfig() takes the grant ${grant}`, () => {
+    const text = `[metadata]\ngrant = "${grant}"`;
+    assert.equal(parseConfig(text, "f").metadata.grant, grant);
+  });
+}
+
+/** Keys by what they want, and what else there may be. */
+const WANTED: Readonly<
+  Record<string, { keys: readonly string[]; others: readonly string[] }>
+> = {
+  "a text": {
+    keys: ["grant", "default_role", "default_account"],
+    others: ["true", "123456789012", '["a"]', "{}"],
+  },
+  "a list": {
+    keys: ["roles", "passthrough", "engines"],
+    others: ['"a"', "false", "{}"],
+  },
+  "true or false": { keys: ["v1"], others: ['"true"', "1", "[]"] },
+};
+
+/** `^` is where the fault is told. */
+const METADATA_FAULTS: readonly (readonly [text: string, message: RegExp])[] = [
+  ["^metadata = 1", /wanted a table, found a number/],
+  ["^[[metadata]]", /wanted a table, found a list/],
+  ['[metadata]\n^role = "a"', /unknown key "role"/],
+  ["[metadata]\nv1 = true\n  ^V1 = true", /unknown key/],
+  ["[metadata]\n^defaultRole = 'a'", /unknown key/],
+  ["[metadata]\n^default-role = 'a'", /unknown key/],
+  ["[metadata]\n^__proto__ = 1", /unknown key/],
+  ["metadata.^grants = 'a'", /unknown key "grants"/],
+  ["metadata = { v1 = true, ^x = 1 }", /unknown key "x"/],
+  ["[policy]\n^engines = []", /unknown key "engines"/],
+  ["^[metadata.roles]", /wanted a list, found a table/],
+  ...["", "a b", ":prod", "aws:", "aws:a:b", "../aws", "aws/prod", "*"]
+    .map((name): [string, RegExp] => [
+      `[metadata]\n^grant = "${name}"`,
+      /wanted the name of a grant/,
+    ]),
+  ...["roles", "passthrough", "engines"].map((key): [string, RegExp] => [
+    `[metadata]\n${key} = [\n  "a",\n  ^1,\n]`,
+    /wanted a text, found a number/,
+  ]),
+  ...Object.entries(WANTED).flatMap(([wanted, { keys, others }]) =>
+    keys.flatMap((key) =>
+      others.map((value): [string, RegExp] => [
+        `[metadata]\n# why\n^${key} = ${value}`,
+        new RegExp(`wanted ${wanted}, found `),
+      ])
+    )
+  ),
+];
+for (const [marked, message] of METADATA_FAULTS) {
+  Deno.test(`parseConfig() tells the place of the fault in ${JSON.stringify(marked)}`, () => {
+    assertFault(marked, message);
   });
 }
 
@@ -226,6 +332,7 @@ Deno.test("loadConfig() gives the defaults without a file", async () => {
   assert.deepEqual(await home.load(), {
     policy: DEFAULT_POLICY,
     bindings: new Map(),
+    metadata: NO_METADATA,
   });
 });
 

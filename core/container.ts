@@ -20,6 +20,9 @@ export interface ContainerFacts {
   readonly startedAt: string;
 }
 
+/** The label by which `moat run` finds its container; its value is the run's name. */
+export const RUN_LABEL = "moat.run";
+
 /** Which container may use a binding. */
 export interface ContainerMatch {
   /** Its name, whole. */

@@ -13,6 +13,7 @@ import {
   TOKEN_PREFIX,
 } from "$core/binding.ts";
 import { type ContainerFacts, matchesContainer } from "$core/container.ts";
+import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Answer, EndpointHandler } from "$core/provider.ts";
 import type { Outbound } from "./intercept/outbound.ts";
@@ -109,6 +110,8 @@ export class BindingTable {
   onTokenless: (() => void) | undefined;
   /** Makes a stored binding live. */
   load: ((name: string) => Promise<void>) | undefined;
+  /** Whether there is a stored binding of which nobody knows for which container it is. */
+  isUnsure: (() => boolean) | undefined;
 
   /** Makes an empty table of tokens that begin with `prefix`. */
   constructor(prefix: string = TOKEN_PREFIX) {
@@ -163,6 +166,11 @@ export class BindingTable {
     renewal.then(forget, forget);
   }
 
+  /** Whether a binding is entered, live or not. */
+  has(name: string): boolean {
+    return this.#byName.has(name);
+  }
+
   /** Gives a live binding without asking for its token. */
   get(name: string): Binding | undefined {
     return this.#byName.get(name)?.find((live) => live.isLive)?.binding;
@@ -197,6 +205,8 @@ export class BindingTable {
    * @returns All of them, also such as are not live because they cannot be
    * read now: they count as bindings, and give nothing. At once unless one has
    * to be loaded, or is about to be entered anew.
+   * @throws {MoatError} `binding-unusable` for a container without one, while
+   * there is a binding that cannot be read: it may be this container's.
    */
   ofContainer(
     container: ContainerFacts,
@@ -207,9 +217,17 @@ export class BindingTable {
       ...found.filter(({ isLive }) => !isLive)
         .map(({ binding }) => this.load?.(binding.name)),
     ];
-    if (awaited.length === 0) return found;
+    if (awaited.length === 0) return this.#sure(found);
     return Promise.allSettled(awaited)
-      .then(() => this.#tokenlessOf(container));
+      .then(() => this.#sure(this.#tokenlessOf(container)));
+  }
+
+  #sure(found: readonly LiveBinding[]): readonly LiveBinding[] {
+    if (found.length > 0 || !this.isUnsure?.()) return found;
+    throw new MoatError(
+      "binding-unusable",
+      "A binding cannot be read, which may be this container's",
+    );
   }
 
   /** Of one that is being changed, only what it becomes: no token has to last. */

@@ -1,10 +1,6 @@
 /**
  * Whether a client with a token is the container that its binding names.
  *
- * Asked once for each connection, which cannot pass from one container to
- * another; from then on it is enough to know that the container still runs,
- * since the same start.
- *
  * **Security:** a refused client is told nothing: neither whether its token
  * was right, nor who it was taken for. A token that counts shows by the time
  * that the engine takes; nobody can guess one by that.
@@ -14,20 +10,16 @@
 
 import type { Binding } from "$core/binding.ts";
 import { matchesContainer } from "$core/container.ts";
-import { toMoatError } from "$core/errors.ts";
 import type { Platform } from "$core/platform.ts";
 import { unmapAddress } from "./addresses.ts";
 import type { LiveBinding } from "./bindings.ts";
-import type {
-  Containers,
-  Identified,
-  KnownContainer,
-  NoContainer,
-} from "./containers/containers.ts";
-import type { Peer } from "./http1/server.ts";
-
-/** Who asks: the same object for all requests of a connection. */
-export type Asker = Pick<Peer, "remoteHostname">;
+import {
+  Connections,
+  type Origin,
+  type Unproven,
+} from "./containers/connections.ts";
+import type { Containers, KnownContainer } from "./containers/containers.ts";
+import { RepeatedLines } from "./repeated_lines.ts";
 
 /** Lets clients of a binding through. */
 export interface Gate {
@@ -37,16 +29,16 @@ export interface Gate {
    *
    * @returns At once for a binding of no container, and if it is known already.
    */
-  admits(live: LiveBinding, peer: Asker): boolean | Promise<boolean>;
+  admits(live: LiveBinding, peer: Origin): boolean | Promise<boolean>;
   /** Whether what was proven still holds; false for what was not. */
-  holds(live: LiveBinding, peer: Asker): boolean;
+  holds(live: LiveBinding, peer: Origin): boolean;
   /**
    * Tells of a change of the container that was proven, after which it has to
    * be proven anew; nothing if {@link holds} is false already.
    *
    * @returns A function that takes it back.
    */
-  onEnd(live: LiveBinding, peer: Asker, tell: () => void): () => void;
+  onEnd(live: LiveBinding, peer: Origin, tell: () => void): () => void;
 }
 
 /** For where no engine is asked: bindings of containers have no clients. */
@@ -56,9 +48,6 @@ export const CLOSED_GATE: Gate = {
   onEnd: () => () => {},
 };
 
-/** Why a client is not the container that its binding names. */
-type Reason = NoContainer | "other-container" | "no-address";
-
 /** What a {@link ContainerGate} needs. */
 export interface ContainerGateOptions {
   /** Clock, log, metrics. */
@@ -67,88 +56,48 @@ export interface ContainerGateOptions {
   readonly containers: () => Promise<Pick<Containers, "identify">>;
 }
 
-/** How often the same refusal is told, in ms. */
-const REPEAT_MS = 60_000;
-
-/** Refusals that are remembered. */
-const MAX_TOLD = 1000;
-
 /** Asks the engine. */
 export class ContainerGate implements Gate {
-  readonly #options: ContainerGateOptions;
-  readonly #proven = new WeakMap<Asker, KnownContainer>();
-  /** Whoever waits for the end of a container, which outlives many connections. */
-  readonly #waiting = new WeakMap<KnownContainer, Set<() => void>>();
-  readonly #toldAt = new Map<string, number>();
+  readonly #platform: ContainerGateOptions["platform"];
+  readonly #connections: Connections;
+  readonly #told: RepeatedLines;
 
   /** A gate whose engine is not asked yet. */
-  constructor(options: ContainerGateOptions) {
-    this.#options = options;
+  constructor({ platform, containers }: ContainerGateOptions) {
+    this.#platform = platform;
+    this.#connections = new Connections(containers);
+    this.#told = new RepeatedLines(platform.clock);
   }
 
   /** See {@link Gate.admits}. */
-  admits({ binding }: LiveBinding, peer: Asker): boolean | Promise<boolean> {
+  admits({ binding }: LiveBinding, peer: Origin): boolean | Promise<boolean> {
     if (!binding.container) return true;
-    const known = this.#proven.get(peer);
-    return known?.isCurrent
-      ? this.#judge(binding, known)
-      : this.#prove(binding, peer, known);
+    const known = this.#connections.current(peer);
+    return known ? this.#judge(binding, known) : this.#prove(binding, peer);
   }
 
   /** See {@link Gate.holds}. */
-  holds({ binding: { container } }: LiveBinding, peer: Asker): boolean {
+  holds({ binding: { container } }: LiveBinding, peer: Origin): boolean {
     if (!container) return true;
-    const known = this.#proven.get(peer);
-    return known !== undefined && known.isCurrent &&
-      matchesContainer(container, known.facts);
+    const known = this.#connections.current(peer);
+    return known !== undefined && matchesContainer(container, known.facts);
   }
 
   /** See {@link Gate.onEnd}. */
-  onEnd({ binding }: LiveBinding, peer: Asker, tell: () => void): () => void {
-    const known = binding.container && this.#proven.get(peer);
-    if (!known?.isCurrent) return () => {};
-    let waiting = this.#waiting.get(known);
-    if (!waiting) {
-      const told = waiting = new Set();
-      this.#waiting.set(known, told);
-      known.onEnd(() => [...told].forEach((tell) => tell()));
-    }
-    waiting.add(tell);
-    return () => void waiting.delete(tell);
+  onEnd({ binding }: LiveBinding, peer: Origin, tell: () => void): () => void {
+    const known = binding.container && this.#connections.current(peer);
+    return known ? known.onEnd(tell) : () => {};
   }
 
-  async #prove(
-    binding: Binding,
-    peer: Asker,
-    before: KnownContainer | undefined,
-  ): Promise<boolean> {
+  async #prove(binding: Binding, peer: Origin): Promise<boolean> {
+    const found = await this.#connections.identify(peer);
+    if (!("problem" in found)) return this.#judge(binding, found);
     const address = unmapAddress(peer.remoteHostname);
-    if (address === "") {
-      const message = "A client behind a unix socket has no address";
-      return this.#refuse(binding, "no-address", { message });
-    }
-    const found = await this.#identify(address);
-    if ("problem" in found) {
-      const { problem, message } = found;
-      return this.#refuse(binding, problem, { message, address });
-    }
-    // Its facts may change, such as its name; itself it cannot.
-    if (before && !isSame(before, found)) {
-      const message = "The container of this connection has stopped";
-      return this.#refuse(binding, "other-container", { message, address });
-    }
-    this.#proven.set(peer, found);
-    return this.#judge(binding, found);
-  }
-
-  async #identify(address: string): Promise<Identified> {
-    try {
-      const containers = await this.#options.containers();
-      return await containers.identify(address);
-    } catch (error) {
-      const { message } = toMoatError(error);
-      return { problem: "engine-unavailable", message };
-    }
+    const { problem, message } = found;
+    return this.#refuse(binding, problem, {
+      message,
+      ...(address !== "" && { address }),
+    });
   }
 
   #judge(binding: Binding, { facts, address }: KnownContainer): boolean {
@@ -164,38 +113,24 @@ export class ContainerGate implements Gate {
 
   #refuse(
     { name }: Binding,
-    reason: Reason,
-    { message, address, container }: {
+    reason: Unproven | "other-container",
+    { message, ...about }: {
       readonly message: string;
       readonly address?: string;
       readonly container?: string;
     },
   ): false {
-    const { log, metrics } = this.#options.platform;
+    const { log, metrics } = this.#platform;
     metrics.count("client_refused_total", { reason });
-    if (this.#isRepeated(`${name} ${reason} ${address}`)) return false;
+    if (this.#told.isRepeated(`${name} ${reason} ${about.address}`)) {
+      return false;
+    }
     log.warn("container-mismatch", {
       binding: name,
       code: reason,
       reason: message,
-      ...(address !== undefined && { address }),
-      ...(container !== undefined && { container }),
+      ...about,
     });
     return false;
   }
-
-  /** Clients that ask again and again must not fill the log. */
-  #isRepeated(line: string): boolean {
-    const now = this.#options.platform.clock.now();
-    const before = this.#toldAt.get(line);
-    if (before !== undefined && Math.abs(now - before) < REPEAT_MS) return true;
-    if (this.#toldAt.size >= MAX_TOLD) this.#toldAt.clear();
-    this.#toldAt.set(line, now);
-    return false;
-  }
-}
-
-function isSame(one: KnownContainer, other: KnownContainer): boolean {
-  return one.facts.id === other.facts.id &&
-    one.facts.startedAt === other.facts.startedAt;
 }

@@ -124,7 +124,7 @@ export function noMetadata(action: string, isRunning: boolean): MoatError {
     `Cannot ${action} in mode imds: ${
       isRunning
         ? "the running proxy serves no instance metadata"
-        : "no proxy is running that serves instance metadata"
+        : "no proxy of this user is running that serves instance metadata"
     }`,
     { hint: SERVE_METADATA },
   );

@@ -450,6 +450,16 @@ export function parseListen(text: string): ListenAddress {
   );
 }
 
+/** What `moat network-rules` puts on this host. */
+const METADATA_ADDRESSES = ["169.254.169.254", "fd00:ec2::254"];
+
+/** Where any free port would do nothing for the clients. */
+const IN_USE: Readonly<Record<string, string>> = {
+  "PORT": "set PORT to a free one",
+  "--imds":
+    "ss -ltnp shows who listens there; stop it, or moat network-rules --to 169.254.170.2:8169 --apply and --imds 169.254.170.2:8169",
+};
+
 function openListener(
   open: Listen,
   address: ListenAddress,
@@ -464,9 +474,7 @@ function openListener(
         "address-in-use",
         `Cannot listen on ${where}: another program does`,
         {
-          hint: flag === "PORT"
-            ? "set PORT to a free one"
-            : `give ${flag} 127.0.0.1:0 for any free port`,
+          hint: IN_USE[flag] ?? `give ${flag} 127.0.0.1:0 for any free port`,
           cause,
         },
       );
@@ -476,7 +484,7 @@ function openListener(
         "address-unavailable",
         `Cannot listen on ${where}: no interface of this host has that address`,
         {
-          hint: flag === "--imds"
+          hint: METADATA_ADDRESSES.includes(address.hostname)
             ? "sudo moat network-rules --apply gives this host the address"
             : "ip address shows those there are",
           cause,

@@ -251,7 +251,9 @@ export function nextCommand(leads: readonly Lead[]): string {
   const targets = leads.filter(({ from }) => from !== LINK_LOCAL_ADDRESS)
     .map(({ to }) => to);
   const open = targets.find(({ hostname }) => hostname === undefined);
-  if (open) return `moat proxy --imds 0.0.0.0:${open.port}`;
+  if (open) {
+    return `moat proxy --imds 0.0.0.0:${open.port}, or PORT=${open.port} moat metadata-proxy --strict`;
+  }
   const values = targets.map(({ hostname = "", port }) =>
     isSix(hostname) ? `'[${hostname}]:${port}'` : `${hostname}:${port}`
   );

@@ -185,7 +185,11 @@ const NEXT: { to: string[]; command: string }[] = [
     command: `moat proxy --imds ${IMDS}:80 --imds '[${IMDS_6}]:80'`,
   },
   { to: [`${ECS}:8169`], command: `moat proxy --imds ${ECS}:8169` },
-  { to: [":8000"], command: "moat proxy --imds 0.0.0.0:8000" },
+  {
+    to: [":8000"],
+    command:
+      "moat proxy --imds 0.0.0.0:8000, or PORT=8000 moat metadata-proxy --strict",
+  },
 ];
 for (const { to, command } of NEXT) {
   Deno.test(`nextCommand() names ${command}`, () => {

@@ -85,6 +85,8 @@ export class StoredBindings {
   readonly #turns = new Map<string, Promise<void>>();
   /** Files that were told of in the log, by their stamp. */
   readonly #told = new Map<string, string>();
+  /** Those of containers, or of whom nobody knows because they cannot be read. */
+  readonly #ofContainers = new Set<string>();
   /** How often a grant changed: what was read before may be out of date. */
   #changes = 0;
 
@@ -92,6 +94,8 @@ export class StoredBindings {
   constructor(options: StoredBindingsOptions) {
     this.#options = options;
     options.table.load = (name) => this.#load(name);
+    options.table.isUnsure = () =>
+      [...this.#ofContainers].some((name) => !options.table.has(name));
   }
 
   /** The names of those that are in use. */
@@ -164,8 +168,13 @@ export class StoredBindings {
 
   async #stored(name: string): Promise<StoredBinding | undefined> {
     const { bindings } = this.#options;
+    this.#ofContainers.delete(name);
     if (bindings.stamp(name) === undefined) return undefined;
-    return await bindings.latest(name);
+    // Until it was read it may be any container's.
+    this.#ofContainers.add(name);
+    const stored = await bindings.latest(name);
+    if (!stored.binding.container) this.#ofContainers.delete(name);
+    return stored;
   }
 
   /** Some clients never ask again after a first answer that came late (Rusoto). */
@@ -259,7 +268,10 @@ export class StoredBindings {
     for (;;) {
       const changes = this.#changes;
       const stamp = bindings.stamp(name);
-      if (stamp === undefined) return this.#drop(name);
+      if (stamp === undefined) {
+        this.#ofContainers.delete(name);
+        return this.#drop(name);
+      }
       const forms = await bindings.get(name);
       const grants = await Promise.all(
         forms.map((stored) => this.#grantsOf(stored)),

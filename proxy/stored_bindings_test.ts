@@ -1148,6 +1148,17 @@ Deno.test("start() goes on behind a damaged binding without a token", async () =
   assert.deepEqual(await ofWeb(bed), ["own 1"]);
 });
 
+Deno.test("a container without a binding waits while one cannot be read", async () => {
+  await using bed = await Bed.open();
+  await bed.bind("bad", tokenless("bad"));
+  await bed.damage("bad");
+  await bed.stored.start();
+  assert.throws(() => bed.table.ofContainer(WEB), { code: "binding-unusable" });
+  await bed.bind("bad", tokenless("bad", { container: { name: "db" } }));
+  await bed.stored.changed("bad");
+  assert.deepEqual(await ofWeb(bed), []);
+});
+
 Deno.test("changed() makes a new binding without a token live", async () => {
   await using bed = await Bed.open();
   await bed.bind("own", tokenless("own"));

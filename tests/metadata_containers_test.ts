@@ -82,12 +82,18 @@ const GROUPS: Record<string, Group> = {
           await assertRole(stage, await web.client.credentials(), "Deep", web);
         }
       },
-      "a label goes before the environment": async (stage) => {
+      "a label names a role as well": async (stage) => {
         await using web = await stage.bed.start({
-          env: { IAM_ROLE: "App" },
           labels: { IAM_ROLE: "Other" },
         });
         await assertRole(stage, await web.client.credentials(), "Other", web);
+      },
+      "a label and a variable that differ are refused": async ({ bed }) => {
+        await using web = await bed.start({
+          env: { IAM_ROLE: "App" },
+          labels: { IAM_ROLE: "Other" },
+        });
+        assert.equal((await web.client.refusal()).status, 403);
       },
       "two containers at once get their own roles": async (stage) => {
         const one = await stage.app();

@@ -10,6 +10,7 @@
 import assert from "node:assert/strict";
 import { testUnless } from "./support/conditional.ts";
 import { eventually } from "./support/eventually.ts";
+import { FakeEngine } from "./support/fake_engine.ts";
 import { type ImdsClient, ROLES } from "./support/imds_client.ts";
 import type { Serving } from "./support/imds_serve.ts";
 import {
@@ -21,7 +22,6 @@ import {
 } from "./support/imds_wire.ts";
 import { moatReason } from "./support/moat.ts";
 import { run } from "./support/run.ts";
-import { WireEngine } from "./support/wire_engine.ts";
 
 const ACCOUNT = "123456789012";
 
@@ -31,7 +31,7 @@ const BASE = "http://10.88.0.1:8000";
 /** Where a step acts. */
 interface Stage {
   readonly wire: ImdsWire;
-  readonly engine: WireEngine;
+  readonly engine: FakeEngine;
   readonly moat: Serving;
   /** A client at the address of a container. */
   at(address: string): ImdsClient;
@@ -46,19 +46,24 @@ interface Group extends WireOptions {
   readonly steps: Readonly<Record<string, Step>>;
 }
 
+/** Puts a container at one of the addresses, which it keeps. */
+function placed(address: string) {
+  const isSixth = address.includes(":");
+  return { [isSixth ? "ip6" : "ip"]: address, keepsAddress: true };
+}
+
 /** Starts a container for a step, at one of the addresses. */
 function container(
   { engine, at }: Stage,
   address: string,
   own: Readonly<Record<string, string>> = { IAM_ROLE: "App" },
 ): Disposable & { client: ImdsClient; id: string } {
-  const name = `c-${crypto.randomUUID().slice(0, 8)}`;
   // The simulated roles want it.
   const env = { IAM_EXTERNAL_ID: "right", ...own };
-  const id = engine.start({ name, address, env });
+  const { id } = engine.addContainer({ ...placed(address), env });
   return {
     ...{ id, client: at(address) },
-    [Symbol.dispose]: () => engine.stop(id),
+    [Symbol.dispose]: () => engine.die(id),
   };
 }
 
@@ -278,7 +283,7 @@ const IN_GENERAL: Record<string, Step> = {
   "go-metadataproxy: a stopped container is matched": async (stage) => {
     const web = container(stage, CLIENTS.first);
     await web.client.credentials("v1");
-    stage.engine.stop(web.id);
+    stage.engine.die(web.id);
     await web.client.refusal("v1");
   },
   "lyft: a reused address gives the role of the one before": async (stage) => {
@@ -293,19 +298,19 @@ const IN_GENERAL: Record<string, Step> = {
   ) => {
     using web = container(stage, CLIENTS.first);
     await web.client.credentials("v1");
-    const before = stage.engine.lists;
+    const before = stage.engine.asked.list;
     const requests = Array.from({ length: 40 }, () => ({
       path: `${ROLES}App`,
       // One connection each.
       headers: { connection: "close" },
     }));
     await web.client.ask(...requests);
-    assert.equal(stage.engine.lists, before);
+    assert.equal(stage.engine.asked.list, before);
   },
   "go-metadataproxy: nobody is looked up for five seconds": async (stage) => {
     using web = container(stage, CLIENTS.first);
     await web.client.credentials("v1");
-    const before = stage.engine.lists;
+    const before = stage.engine.asked.list;
     const order: string[] = [];
     const nobody = stage.at(CLIENTS.third);
     await Promise.all([
@@ -315,19 +320,23 @@ const IN_GENERAL: Record<string, Step> = {
     ]);
     assert.deepEqual(order, ["other path", "nobody"]);
     // It polled with a growing pause.
-    assert.ok(stage.engine.lists - before <= 2, `${stage.engine.lists} lists`);
+    assert.ok(
+      stage.engine.asked.list - before <= 2,
+      `${stage.engine.asked.list} lists`,
+    );
   },
   "kube2iam: a container that starts gets the default role, or none": async (
     stage,
   ) => {
-    const startedAt = new Date(Date.now() - 100);
+    const begunAt = Date.now() - 100;
     const asking = stage.at(CLIENTS.third).credentials("v1");
     // It runs already, but the engine tells of it after its first words.
     await new Promise((resolve) => setTimeout(resolve, 90));
     const env = { IAM_ROLE: "Late", IAM_EXTERNAL_ID: "right" };
-    const address = CLIENTS.third;
-    const id = stage.engine.start({ name: "late", address, env, startedAt });
-    using _end = { [Symbol.dispose]: () => stage.engine.stop(id) };
+    const { id } = stage.engine.addContainer({
+      ...{ ...placed(CLIENTS.third), env, begunAt },
+    });
+    using _end = { [Symbol.dispose]: () => stage.engine.die(id) };
     assert.equal((await asking).role, "Late");
   },
   "go-metadataproxy: 64 cold requests are 64 calls of STS": async (stage) => {
@@ -477,7 +486,7 @@ const REASON = moatReason() ?? wireReason();
 for (const [name, group] of Object.entries(GROUPS)) {
   testUnless(REASON, `metadata-proxy has ${name}`, async (t) => {
     await using wire = await ImdsWire.open(group);
-    await using engine = await WireEngine.open();
+    await using engine = await FakeEngine.start();
     const { env = {} } = group;
     await using moat = await wire.startMetadataProxy(engine.url, { env });
     const at = (address: string) => wire.client(address, BASE);
@@ -493,13 +502,13 @@ testUnless(
   "instance metadata has none of the defects of attribution: lyft: sessions of two containers have one name",
   async () => {
     await using wire = await ImdsWire.open();
-    await using engine = await WireEngine.open();
+    await using engine = await FakeEngine.start();
     const config =
       `[metadata]\ngrant = "aws"\nroles = ["App"]\ndefault_account = "${ACCOUNT}"\n`;
     await using _moat = await wire.startProxy(engine.url, { config });
     const env = { IAM_ROLE: "App" };
     for (const [name, address] of Object.entries(CLIENTS).slice(0, 2)) {
-      engine.start({ name, address, env });
+      engine.addContainer({ name, ip: address, env });
       await wire.client(address).credentials();
     }
     const names = (await wire.asked("AssumeRole"))

@@ -5,7 +5,6 @@
 
 import assert from "node:assert/strict";
 import type { Binding } from "$core/binding.ts";
-import type { ContainerFacts } from "$core/container.ts";
 import type { MetadataSettings } from "$core/metadata.ts";
 import type { Platform } from "$core/platform.ts";
 import { SessionEngine } from "$providers/aws/engine.ts";
@@ -14,6 +13,7 @@ import type { Session } from "$providers/aws/session.ts";
 import type { AwsSettings } from "$providers/aws/settings.ts";
 import { awsGrant, awsSource } from "./support/aws_grant.ts";
 import { testUnless } from "./support/conditional.ts";
+import { containerFacts } from "./support/fake_containers.ts";
 import { fakePlatform } from "./support/fake_platform.ts";
 import {
   type Moto,
@@ -32,7 +32,6 @@ const POLICY = '{"Version":"2012-10-17","Statement":[]}';
 const ROLES: readonly MotoRole[] = [
   { name: "plain" },
   { name: "app", path: "/team/" },
-  { name: "guarded", externalId: "right" },
 ];
 
 /** A host whose AWS is moto, and what reaches that. */
@@ -99,14 +98,8 @@ aws_secret_access_key = ${moto.secretAccessKey}
   ): Promise<Session> {
     const { engine } = this;
     const grant = this.grant(more);
-    const container: ContainerFacts = {
-      id: "0123456789abcdef".repeat(4),
-      name: "web",
-      image: "alpine:3.20",
-      env,
-      labels,
-      startedAt: "",
-    };
+    const id = "0123456789abcdef".repeat(4);
+    const container = containerFacts({ id, env, labels });
     const role = await roles.find(container, grant);
     const by: Binding = {
       name: "container-0123456789ab",
@@ -141,17 +134,6 @@ function motoTest(name: string, use: (host: Host) => Promise<void>): void {
 }
 
 motoTest(
-  "a container gets a session of the role that it names",
-  async (host) => {
-    const { assumedRoleArn } = await host.session({ IAM_ROLE: PLAIN });
-    assert.equal(
-      assumedRoleArn,
-      `arn:aws:sts::${ACCOUNT}:assumed-role/plain/web-0123456789ab`,
-    );
-  },
-);
-
-motoTest(
   "a role that is named without an account is looked up once",
   async (host) => {
     const roles = host.roles();
@@ -177,12 +159,6 @@ motoTest(
   },
 );
 
-motoTest("the line of the hint lets a role be assumed", async (host) => {
-  const roles = host.roles({ roles: [TEAM] });
-  const { assumedRoleArn } = await host.session({ IAM_ROLE: "app" }, { roles });
-  assert.match(assumedRoleArn, /assumed-role\/app\//);
-});
-
 motoTest("a role that the grant may not look up is told so", async (host) => {
   const more = { direct: undefined, roles: [host.moto.roleArn] };
   await assert.rejects(host.session({ IAM_ROLE: "plain" }, { more }), {
@@ -190,26 +166,6 @@ motoTest("a role that the grant may not look up is told so", async (host) => {
     hint: /^allow iam:GetRole on the role/,
   });
 });
-
-motoTest(
-  "a container's external ID opens the role that asks for it",
-  async (host) => {
-    const { assumedRoleArn } = await host.session({
-      IAM_ROLE: "guarded",
-      IAM_EXTERNAL_ID: "right",
-    });
-    assert.match(assumedRoleArn, /assumed-role\/guarded\//);
-  },
-);
-
-motoTest(
-  "a container with another external ID gets no session, although one is kept",
-  async (host) => {
-    await host.session({ IAM_ROLE: "guarded", IAM_EXTERNAL_ID: "right" });
-    const env = { IAM_ROLE: "guarded", IAM_EXTERNAL_ID: "wrong" };
-    await assert.rejects(host.session(env), { code: "access-denied" });
-  },
-);
 
 motoTest(
   "what a container says of its session reaches STS, and its labels as far as the grant allows",

@@ -85,10 +85,12 @@ export class VendRecorders {
     if (!ofBinding) {
       this.#recorders.set(binding.name, ofBinding = new Map());
     }
-    let recorder = ofBinding.get(name);
+    // A binding in mode imds may have several containers, each with its session.
+    const key = JSON.stringify([name, binding.subject?.container]);
+    let recorder = ofBinding.get(key);
     if (!recorder) {
       recorder = new Recorder(this.#platform, name, binding);
-      ofBinding.set(name, recorder);
+      ofBinding.set(key, recorder);
     }
     return recorder;
   }

@@ -26,6 +26,7 @@ import {
   type CompatibleEnv,
   readCompatibleEnv,
 } from "../metadata/compatible_env.ts";
+import { followGrant } from "../metadata/follow_grant.ts";
 import { MetadataFront } from "../metadata/front.ts";
 import {
   type MetadataProvider,
@@ -70,7 +71,7 @@ export async function run(
     isReadable: plan.metrics !== undefined,
     service: provider.name,
   });
-  const { front, containers } = await openFront(context, {
+  const { front, containers, stop } = await openFront(context, {
     ...{ plan, provider, telemetry },
   });
   const listeners = new Listeners(
@@ -92,6 +93,7 @@ export async function run(
   log.info("started", { version: VERSION, commit: COMMIT, pid: Deno.pid });
 
   await stopped;
+  stop();
   log.info("stopping", { drainMs: DRAIN_MS });
   await listeners.drain(DRAIN_MS);
   await containers.close();
@@ -127,7 +129,7 @@ async function openFront(
     readonly provider: MetadataProvider;
     readonly telemetry: Telemetry;
   },
-): Promise<{ front: MetadataFront; containers: Containers }> {
+): Promise<{ front: MetadataFront; containers: Containers; stop: () => void }> {
   const { platform } = context;
   const service = provider.metadata({
     settings,
@@ -145,7 +147,15 @@ async function openFront(
   const front = new MetadataFront({
     ...{ platform, containers, service, serves, grant },
   });
-  return { front, containers };
+  const stop = name === undefined ? () => {} : followGrant({
+    clock: platform.clock,
+    read: grant,
+    changed() {
+      front.changed();
+      provider.forget?.(name);
+    },
+  });
+  return { front, containers, stop };
 }
 
 /** go-metadataproxy's measurements beside moat's own. */

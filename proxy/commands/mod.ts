@@ -30,8 +30,7 @@ const LOG_FLAGS: readonly Flag[] = [
 const MODE_FLAG: Flag = {
   name: "mode",
   value: "MODE",
-  summary:
-    "How it asks: process (default), ecs-full[-query], ecs-relative[-query], imds",
+  summary: "How it asks: process, ecs-full[-query], ecs-relative[-query], imds",
 };
 
 const FORMAT_FLAG: Flag = {
@@ -104,8 +103,7 @@ export const PROXY_COMMANDS: readonly Command[] = [
         name: "imds",
         value: "ADDR:PORT",
         valueIfBare: "169.254.169.254:80",
-        summary:
-          "Serve instance metadata to containers there (default: 169.254.169.254:80)",
+        summary: "Serve instance metadata to containers (169.254.169.254:80)",
         repeatable: true,
       },
       {
@@ -183,9 +181,8 @@ export const PROXY_COMMANDS: readonly Command[] = [
       },
       {
         name: "container",
-        value: "NAME|label:KEY=VALUE",
-        summary:
-          "The container that alone may use it: by its token and address, or in mode imds by its address",
+        value: "NAME|label:K=V",
+        summary: "The container that alone may use it, by its address",
       },
       ...POLICY_FLAGS,
       FORMAT_FLAG,

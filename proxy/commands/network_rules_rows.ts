@@ -11,19 +11,18 @@ export const NETWORK_RULES_COMMANDS: readonly Command[] = [
   {
     name: "network-rules",
     summary: "Lead containers from the metadata addresses to moat",
-    usage: "[--to ADDR:PORT] [--apply | --remove]",
+    usage: "[--to ADDR:PORT]… [--backend BACKEND] [--apply | --remove]",
     examples: [
       "moat network-rules",
       "moat network-rules | sudo sh",
       "moat network-rules --to 169.254.170.2:8169",
-      "sudo moat network-rules --remove",
+      "moat network-rules --remove",
     ],
     flags: [
       {
         name: "to",
         value: "ADDR:PORT",
-        summary:
-          "Where moat listens; :PORT for all addresses (default: 169.254.169.254:80)",
+        summary: "Where moat listens; :PORT is everywhere (169.254.169.254:80)",
         repeatable: true,
       },
       {

@@ -153,16 +153,17 @@ export async function run(
     ...sockets.serveOn(listeners),
     ...addresses.map((address) => listeners.listen(address)),
   ];
+  const metricsUrl = metricsAddress &&
+    await serveMetrics(context, listeners, metricsAddress);
+  warnOfReach(addresses, "a token is still asked for", log);
+  await stored.start();
+  // Not before: a container whose binding is not known yet would count as one without.
   const metadata = metadataPlan && serveMetadata({
     ...{ platform, registry, store, listeners, ...metadataPlan },
     table: bindings,
     containers: await containers.open(),
   });
   bindings.onTokenless = () => metadata?.changed();
-  const metricsUrl = metricsAddress &&
-    await serveMetrics(context, listeners, metricsAddress);
-  warnOfReach(addresses, "a token is still asked for", log);
-  await stored.start();
   const control = await serveControl(paths.controlSocket, {
     runs,
     onDisconnect: endIfIdle,

@@ -12,7 +12,11 @@ import {
   mintToken,
   placeholderToken,
 } from "$core/binding.ts";
-import { type ContainerMatch, engineOptions } from "$core/container.ts";
+import {
+  type ContainerMatch,
+  engineOptions,
+  RUN_LABEL,
+} from "$core/container.ts";
 import { callProxy, type RunOpened } from "$core/control.ts";
 import { formatEnvironment } from "$core/environment_format.ts";
 import { usageError } from "$core/errors.ts";
@@ -38,9 +42,6 @@ import { createRunFiles, newRunName, type RunFiles } from "../run_files.ts";
 import { RunConnection } from "../run_connection.ts";
 import { findSubject } from "../subject.ts";
 
-/** Names the run of a container that is known by it. */
-const LABEL = "moat.run";
-
 /** Runs one command bound to grants. */
 export async function run(
   context: CommandContext,
@@ -65,7 +66,7 @@ export async function run(
   const name = newRunName();
   const token = mintToken(`run-${name}`);
   const onlyFor = isTokenless
-    ? { label: { key: LABEL, value: name } }
+    ? { label: { key: RUN_LABEL, value: name } }
     : undefined;
   const files = await createRunFiles(platform.paths, name);
   let connection: RunConnection | undefined;

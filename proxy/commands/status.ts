@@ -27,11 +27,13 @@ export async function run(
 }
 
 function rows(status: ProxyStatus): [string, string][] {
-  const { pid, version, listeners, runs, bindings, expiries } = status;
+  const { pid, version, listeners, imds = [], runs, bindings, expiries } =
+    status;
   return [
     ["version", version],
     ["pid", String(pid)],
     ...listeners.map((url): [string, string] => ["listener", url]),
+    ...imds.map((url): [string, string] => ["imds", url]),
     ...runs.map((run): [string, string] => ["run", run]),
     ...bindings.map((name): [string, string] => ["binding", name]),
     ...expiries.map(({ grant, what, expiresAt, hint }): [string, string] => [

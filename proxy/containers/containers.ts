@@ -15,8 +15,12 @@ export interface KnownContainer {
   readonly address: string;
   /** False once it stopped, or its address or facts changed. */
   readonly isCurrent: boolean;
-  /** Tells, once, when it is not current any more; at once if it is not now. */
-  onEnd(tell: () => void): void;
+  /**
+   * Tells, once, when it is not current any more; at once if it is not now.
+   *
+   * @returns A function that takes it back.
+   */
+  onEnd(tell: () => void): () => void;
 }
 
 /** Why an address is nobody's. */

@@ -214,15 +214,19 @@ export function socketError(socket: string, error: unknown): MoatError {
     });
   }
   const [reason, hint] = error instanceof Deno.errors.NotFound
-    ? ["there is no such socket", "start the engine, or name its socket"]
+    ? ["there is no such socket", START]
     : error instanceof Deno.errors.ConnectionRefused
-    ? ["nobody listens there", "start the engine, or name its socket"]
+    ? ["nobody listens there", START]
     : ["it did not answer", "see that it runs"];
   return new MoatError("engine-unavailable", `${cannot}: ${reason}`, {
     hint,
     cause: error,
   });
 }
+
+/** podman's API has a unit of its own, which is often off. */
+const START =
+  'start it (podman: systemctl enable --now podman.socket), or write engines = ["unix:///PATH"] below [metadata] in moat.toml';
 
 function garbage(subject: string, found: string): MoatError {
   return new MoatError(

@@ -5,6 +5,7 @@
  */
 
 import type { ContainerFacts } from "$core/container.ts";
+import { Ending } from "../ending.ts";
 import type { KnownContainer } from "./containers.ts";
 
 /** Ended by who watches the engine. */
@@ -13,8 +14,7 @@ export class Known implements KnownContainer {
   readonly facts: ContainerFacts;
   /** In plain spelling. */
   readonly address: string;
-  readonly #onEnd = new Set<() => void>();
-  #isCurrent = true;
+  readonly #ending = new Ending();
 
   /** A container that has an address now. */
   constructor(facts: ContainerFacts, address: string) {
@@ -24,22 +24,17 @@ export class Known implements KnownContainer {
 
   /** See {@link KnownContainer.isCurrent}. */
   get isCurrent(): boolean {
-    return this.#isCurrent;
+    return !this.#ending.isOver;
   }
 
   /** See {@link KnownContainer.onEnd}. */
-  onEnd(tell: () => void): void {
-    if (this.#isCurrent) this.#onEnd.add(tell);
-    else tell();
+  onEnd(tell: () => void): () => void {
+    return this.#ending.onEnd(tell);
   }
 
   /** Ends it, once. */
   end(): void {
-    if (!this.#isCurrent) return;
-    this.#isCurrent = false;
-    const told = [...this.#onEnd];
-    this.#onEnd.clear();
-    for (const tell of told) tell();
+    this.#ending.end();
   }
 }
 

@@ -22,7 +22,10 @@ export class LazyContainers {
 
   /** Opens them, once. */
   open(): Promise<Containers> {
-    return this.#opened ??= this.#watch();
+    const opened = this.#opened ??= this.#watch();
+    // Whoever mends moat.toml need not start moat anew.
+    opened.catch(() => this.#opened = undefined);
+    return opened;
   }
 
   /** Closes what was opened. */

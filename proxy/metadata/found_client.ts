@@ -10,6 +10,7 @@ import type { Grant } from "$core/grant.ts";
 import type { MetadataClient } from "$core/metadata.ts";
 import type { LiveBinding } from "../bindings.ts";
 import type { KnownContainer } from "../containers/containers.ts";
+import { Ending } from "../ending.ts";
 
 /** What a container may have. */
 interface Rights {
@@ -31,10 +32,9 @@ export class FoundClient implements MetadataClient {
   readonly grant?: Grant;
   readonly #known: KnownContainer;
   readonly #live: LiveBinding | undefined;
-  readonly #onEnd = new Set<() => void>();
-  /** Bindings outlive many containers. */
-  readonly #forgetLive: (() => void) | undefined;
-  #hasEnded = false;
+  readonly #ending = new Ending();
+  /** Containers and bindings outlive many clients. */
+  readonly #forget: readonly ((() => void) | undefined)[];
 
   /** A container with what it may have. */
   constructor(known: KnownContainer, { live, grant }: Rights) {
@@ -44,29 +44,24 @@ export class FoundClient implements MetadataClient {
     if (grant) this.grant = grant;
     this.#known = known;
     this.#live = live;
-    known.onEnd(() => this.end());
-    this.#forgetLive = live?.onEnd(() => this.end());
+    const end = () => this.end();
+    this.#forget = [known.onEnd(end), live?.onEnd(end)];
   }
 
   /** Whether what was prepared for it still counts. */
   get isCurrent(): boolean {
-    return !this.#hasEnded && this.#known.isCurrent &&
+    return !this.#ending.isOver && this.#known.isCurrent &&
       (this.#live?.isLive ?? true);
   }
 
   /** Tells, once, of its end; at once if it has ended. */
   onEnd(tell: () => void): void {
-    if (this.#hasEnded) tell();
-    else this.#onEnd.add(tell);
+    this.#ending.onEnd(tell);
   }
 
   /** Ends it: what its binding or grant was counts no more. */
   end(): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
-    this.#forgetLive?.();
-    const told = [...this.#onEnd];
-    this.#onEnd.clear();
-    for (const tell of told) tell();
+    for (const forget of this.#forget ?? []) forget?.();
+    this.#ending.end();
   }
 }

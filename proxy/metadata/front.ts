@@ -10,7 +10,7 @@
  */
 
 import { isIP } from "node:net";
-import type { Clock } from "$core/clock.ts";
+import { RUN_LABEL } from "$core/container.ts";
 import { toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type {
@@ -22,15 +22,12 @@ import type { Platform } from "$core/platform.ts";
 import { type Answer, errorAnswer } from "$core/provider.ts";
 import { isLoopback, unmapAddress } from "../addresses.ts";
 import type { BindingTable } from "../bindings.ts";
-import type {
-  Containers,
-  Identified,
-  KnownContainer,
-  NoContainer,
-} from "../containers/containers.ts";
+import { Connections, type Unproven } from "../containers/connections.ts";
+import type { Containers, KnownContainer } from "../containers/containers.ts";
 import { isForeign } from "../foreign_fields.ts";
 import { hasBody, type RequestHead } from "../http1/head.ts";
 import type { Peer, Reply } from "../http1/server.ts";
+import { RepeatedLines } from "../repeated_lines.ts";
 import { FoundClient } from "./found_client.ts";
 
 /** What a front is made of. */
@@ -49,18 +46,14 @@ export interface MetadataFrontOptions {
   readonly grant: () => Promise<Grant | undefined>;
 }
 
-const STATUSES: Readonly<Record<NoContainer, number>> = {
-  "unknown": 403,
-  "shared": 403,
-  "host": 403,
-  "engine-unavailable": 503,
-};
-
-const CODES: Readonly<Record<NoContainer, string>> = {
-  "unknown": "unknown-client",
-  "shared": "shared-address",
-  "host": "host-client",
-  "engine-unavailable": "engine-unavailable",
+/** How each is told. */
+const STRANGERS: Readonly<Record<Unproven, readonly [number, string]>> = {
+  "unknown": [403, "unknown-client"],
+  "shared": [403, "shared-address"],
+  "host": [403, "host-client"],
+  "no-address": [403, "unknown-client"],
+  "stopped": [403, "unknown-client"],
+  "engine-unavailable": [503, "engine-unavailable"],
 };
 
 const BAD_TARGET: MetadataStranger = {
@@ -82,22 +75,28 @@ const FOREIGN_REQUEST: MetadataStranger = {
   message: "Requests of browsers and forwarding proxies are refused",
 };
 
-const OTHER_CONTAINER: MetadataStranger = {
-  status: 403,
-  code: "unknown-client",
-  message: "The container of this connection has stopped",
-};
-
 const SEVERAL_BINDINGS: MetadataStranger = {
   status: 403,
   code: "ambiguous-binding",
   message: "Several bindings are for this container",
 };
 
+const RUN_ENDED: MetadataStranger = {
+  status: 403,
+  code: "run-ended",
+  message: "The run of this container has ended, or its proxy was restarted",
+};
+
 const GRANT_GONE: MetadataStranger = {
   status: 403,
   code: "grant-gone",
-  message: "The grant of this container's binding was revoked",
+  message: "The grant that serves this container was revoked, or is missing",
+};
+
+const GRANT_UNREADABLE: MetadataStranger = {
+  status: 503,
+  code: "grant-unreadable",
+  message: "The grant that serves this container cannot be read",
 };
 
 const CHANGED = errorAnswer(
@@ -110,8 +109,7 @@ const CHANGED = errorAnswer(
 export class MetadataFront {
   readonly #options: MetadataFrontOptions;
   readonly #told: RepeatedLines;
-  /** Of each connection. */
-  readonly #peers = new WeakMap<Peer, KnownContainer>();
+  readonly #connections: Connections;
   /** Of each container, as long as its binding and grant are the same. */
   readonly #clients = new WeakMap<KnownContainer, Promise<FoundClient>>();
   readonly #current = new Set<FoundClient>();
@@ -121,6 +119,9 @@ export class MetadataFront {
   /** Serves containers. */
   constructor(options: MetadataFrontOptions) {
     this.#options = options;
+    this.#connections = new Connections(() =>
+      Promise.resolve(options.containers)
+    );
     this.#told = new RepeatedLines(options.platform.clock);
   }
 
@@ -128,13 +129,9 @@ export class MetadataFront {
   handle(head: RequestHead, peer: Peer): Reply | Promise<Reply> {
     const refusal = checkRequest(head, peer);
     if (refusal) return this.#answer(head, refusal, peer);
-    const known = this.#peers.get(peer);
-    if (known?.isCurrent) {
-      const found = this.#clientOf(known);
-      return found.then((client) => this.#answer(head, client, peer));
-    }
-    return this.#identify(peer, known)
-      .then((client) => this.#answer(head, client, peer));
+    const known = this.#connections.current(peer);
+    const found = known ? this.#clientOf(known) : this.#identify(peer);
+    return found.then((client) => this.#answer(head, client, peer));
   }
 
   /** Makes changed bindings and grants count at once: clients are looked for anew. */
@@ -169,20 +166,11 @@ export class MetadataFront {
     return { answer, repeat, isKnown: true };
   }
 
-  async #identify(
-    peer: Peer,
-    before: KnownContainer | undefined,
-  ): Promise<MetadataClient | MetadataStranger> {
-    const address = unmapAddress(peer.remoteHostname);
-    const found: Identified = await this.#options.containers.identify(address);
-    if ("problem" in found) {
-      const { problem, message } = found;
-      return { status: STATUSES[problem], code: CODES[problem], message };
-    }
-    // Its facts may change, such as its name; itself it cannot.
-    if (before && !isSame(before, found)) return OTHER_CONTAINER;
-    this.#peers.set(peer, found);
-    return await this.#clientOf(found);
+  async #identify(peer: Peer): Promise<MetadataClient | MetadataStranger> {
+    const found = await this.#connections.identify(peer);
+    if (!("problem" in found)) return await this.#clientOf(found);
+    const [status, code] = STRANGERS[found.problem];
+    return { status, code, message: found.message };
   }
 
   /** One for all connections of a container; a failure is nobody's. */
@@ -211,15 +199,35 @@ export class MetadataFront {
       const bound = await bindings?.ofContainer(known.facts) ?? [];
       const [live, second] = bound;
       if (second) throw new NoClient(SEVERAL_BINDINGS);
+      // It was given one grant, and no other right takes its place.
+      if (!live && Object.hasOwn(known.facts.labels, RUN_LABEL)) {
+        throw new NoClient(RUN_ENDED);
+      }
       const grant = live
         ? live.served.grants.find(serves)
-        : await this.#options.grant();
+        : await this.#grant();
       if (changes !== this.#changes) continue;
       if (live && !grant) throw new NoClient(GRANT_GONE);
       const client = new FoundClient(known, { live, grant });
       this.#current.add(client);
       client.onEnd(() => this.#current.delete(client));
       return client;
+    }
+  }
+
+  /** What is wrong with it is for the log, not for containers. */
+  async #grant(): Promise<Grant | undefined> {
+    try {
+      return await this.#options.grant();
+    } catch (error) {
+      const { code, message, hint } = toMoatError(error);
+      const { log } = this.#options.platform;
+      if (!this.#told.isRepeated(code)) {
+        log.warn("metadata-grant-missing", { code, message, hint });
+      }
+      throw new NoClient(
+        code === "grant-not-found" ? GRANT_GONE : GRANT_UNREADABLE,
+      );
     }
   }
 
@@ -240,11 +248,6 @@ class NoClient extends Error {
   }
 }
 
-function isSame(one: KnownContainer, other: KnownContainer): boolean {
-  return one.facts.id === other.facts.id &&
-    one.facts.startedAt === other.facts.startedAt;
-}
-
 function checkRequest(
   head: RequestHead,
   peer: Peer,
@@ -261,26 +264,4 @@ function isAddress(host: string, peer: Peer): boolean {
   if (isIP(name) > 0) return true;
   const isLocal = isLoopback(unmapAddress(peer.localHostname));
   return isLocal && name.toLowerCase() === "localhost";
-}
-
-const REPEAT_MS = 60_000;
-const MAX_LINES = 1000;
-
-/** Which lines were logged within the last minute. */
-class RepeatedLines {
-  readonly #clock: Pick<Clock, "now">;
-  readonly #loggedAt = new Map<string, number>();
-
-  constructor(clock: Pick<Clock, "now">) {
-    this.#clock = clock;
-  }
-
-  isRepeated(line: string): boolean {
-    const now = this.#clock.now();
-    const before = this.#loggedAt.get(line);
-    if (before !== undefined && Math.abs(now - before) < REPEAT_MS) return true;
-    if (this.#loggedAt.size >= MAX_LINES) this.#loggedAt.clear();
-    this.#loggedAt.set(line, now);
-    return false;
-  }
 }

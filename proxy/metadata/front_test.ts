@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import type { ContainerFacts } from "$core/container.ts";
+import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { MetadataRequest, MetadataService } from "$core/metadata.ts";
 import { Answer } from "$core/provider.ts";
 import type { LiveBinding } from "../bindings.ts";
-import type { Identified, KnownContainer } from "../containers/containers.ts";
 import type { Peer, Reply } from "../http1/server.ts";
+import {
+  FakeContainers,
+  FakeKnown,
+} from "../../tests/support/fake_containers.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import { parseRequestHead } from "../http1/head.ts";
 import { MetadataFront } from "./front.ts";
@@ -16,35 +19,6 @@ const GRANT: Grant = {
   settings: {},
   createdAt: 0,
 } as unknown as Grant;
-
-function facts(more: Partial<ContainerFacts> = {}): ContainerFacts {
-  return {
-    id: "a".repeat(64),
-    name: "web",
-    image: "web:1",
-    env: {},
-    labels: {},
-    startedAt: "2026-01-01T00:00:00Z",
-    ...more,
-  };
-}
-
-class FakeContainer implements KnownContainer {
-  isCurrent = true;
-  readonly address = "10.0.0.2";
-  readonly #tells: (() => void)[] = [];
-
-  constructor(readonly facts: ContainerFacts) {}
-
-  onEnd(tell: () => void): void {
-    this.#tells.push(tell);
-  }
-
-  end(): void {
-    this.isCurrent = false;
-    this.#tells.forEach((tell) => tell());
-  }
-}
 
 /** Answers with who asks. */
 class FakeService implements MetadataService {
@@ -70,32 +44,31 @@ class FakeService implements MetadataService {
 interface Scene {
   readonly front: MetadataFront;
   readonly service: FakeService;
-  /** What the engine would say now. */
-  found: Identified;
-  bound: LiveBinding[];
+  readonly containers: FakeContainers;
+  /** Undefined: nobody knows. */
+  bound: LiveBinding[] | undefined;
   grant: Grant | undefined;
-  looks: number;
 }
 
 function scene(): Scene {
   const service = new FakeService();
+  const containers = new FakeContainers();
   const made: Omit<Scene, "front"> & { front?: MetadataFront } = {
     service,
-    found: new FakeContainer(facts()),
+    containers,
     bound: [],
     grant: GRANT,
-    looks: 0,
   };
   made.front = new MetadataFront({
     platform: fakePlatform(),
-    containers: {
-      identify() {
-        made.looks++;
-        return Promise.resolve(made.found);
+    containers,
+    service,
+    bindings: {
+      ofContainer() {
+        if (made.bound) return made.bound;
+        throw new MoatError("binding-unusable", "why");
       },
     },
-    service,
-    bindings: { ofContainer: () => made.bound },
     serves: ({ provider }) => provider === "aws",
     grant: () => Promise.resolve(made.grant),
   });
@@ -144,7 +117,7 @@ for (const [name, request] of REFUSED) {
     const made = scene();
     const { answer } = await made.front.handle(request, peer());
     assert(answer.status >= 400);
-    assert.equal(made.looks, 0);
+    assert.equal(made.containers.asked.length, 0);
   });
 }
 
@@ -158,7 +131,7 @@ const PROBLEMS = [
 for (const [problem, expected] of PROBLEMS) {
   Deno.test(`MetadataFront answers ${expected}`, async () => {
     const made = scene();
-    made.found = { problem, message: "why" };
+    made.containers.found = { problem, message: "why" };
     assert.equal(await bodyOf(ask(made)), expected);
   });
 }
@@ -168,18 +141,18 @@ Deno.test("MetadataFront looks once for each connection", async () => {
   const at = peer();
   await ask(made, at);
   await ask(made, at, "/other");
-  assert.equal(made.looks, 1);
+  assert.equal(made.containers.asked.length, 1);
   await ask(made);
-  assert.equal(made.looks, 2);
+  assert.equal(made.containers.asked.length, 2);
 });
 
 Deno.test("MetadataFront looks again for a problem on the same connection", async () => {
   const made = scene();
   const at = peer();
-  const container = made.found;
-  made.found = { problem: "unknown", message: "why" };
+  const container = made.containers.found;
+  made.containers.found = { problem: "unknown", message: "why" };
   await ask(made, at);
-  made.found = container;
+  made.containers.found = container;
   assert.equal(await bodyOf(ask(made, at)), "200 web aws");
 });
 
@@ -187,7 +160,7 @@ Deno.test("MetadataFront repeats nothing of a container that stopped", async () 
   const made = scene();
   const reply = await ask(made);
   assert(reply.repeat?.());
-  (made.found as FakeContainer).end();
+  (made.containers.found as FakeKnown).end();
   assert.equal(reply.repeat?.(), undefined);
 });
 
@@ -195,8 +168,8 @@ Deno.test("MetadataFront never takes a connection for another container's", asyn
   const made = scene();
   const at = peer();
   await ask(made, at);
-  (made.found as FakeContainer).end();
-  made.found = new FakeContainer(facts({ id: "b".repeat(64), name: "next" }));
+  (made.containers.found as FakeKnown).end();
+  made.containers.found = new FakeKnown({ id: "b".repeat(64), name: "next" });
   assert.equal(await bodyOf(ask(made, at)), "403 unknown-client");
   assert.equal(await bodyOf(ask(made)), "200 next aws");
 });
@@ -205,8 +178,8 @@ Deno.test("MetadataFront never takes a connection for a later start's", async ()
   const made = scene();
   const at = peer();
   await ask(made, at);
-  (made.found as FakeContainer).end();
-  made.found = new FakeContainer(facts({ startedAt: "later" }));
+  (made.containers.found as FakeKnown).end();
+  made.containers.found = new FakeKnown({ startedAt: "later" });
   assert.equal(await bodyOf(ask(made, at)), "403 unknown-client");
 });
 
@@ -214,17 +187,17 @@ Deno.test("MetadataFront follows a container that was renamed", async () => {
   const made = scene();
   const at = peer();
   await ask(made, at);
-  (made.found as FakeContainer).end();
-  made.found = new FakeContainer(facts({ name: "renamed" }));
+  (made.containers.found as FakeKnown).end();
+  made.containers.found = new FakeKnown({ name: "renamed" });
   assert.equal(await bodyOf(ask(made, at)), "200 renamed aws");
 });
 
 Deno.test("MetadataFront hands nothing out that was made for a container that ended meanwhile", async () => {
   const made = scene();
-  const container = made.found as FakeContainer;
+  const container = made.containers.found as FakeKnown;
   made.service.before = () => {
     container.end();
-    made.found = { problem: "unknown", message: "why" };
+    made.containers.found = { problem: "unknown", message: "why" };
   };
   assert.match(await bodyOf(ask(made)), /^503 .*client-changed/);
 });
@@ -288,6 +261,27 @@ Deno.test("MetadataFront keeps nothing at a binding for clients that ended", asy
   made.bound = [own as unknown as LiveBinding];
   await ask(made);
   assert.equal(own.tells.size, 1);
-  (made.found as FakeContainer).end();
+  (made.containers.found as FakeKnown).end();
   assert.equal(own.tells.size, 0);
+});
+
+Deno.test("MetadataFront keeps nothing at a container for clients that ended", async () => {
+  const made = scene();
+  for (let i = 0; i < 3; i++) {
+    await ask(made);
+    made.front.changed();
+  }
+  assert.equal((made.containers.found as FakeKnown).waiting, 0);
+});
+
+Deno.test("MetadataFront gives a container whose run has ended no other right", async () => {
+  const made = scene();
+  made.containers.found = new FakeKnown({ labels: { "moat.run": "gone" } });
+  assert.equal(await bodyOf(ask(made)), "403 run-ended");
+});
+
+Deno.test("MetadataFront answers 503 while it is not known who is bound", async () => {
+  const made = scene();
+  made.bound = undefined;
+  assert.equal(await bodyOf(ask(made)), "503 binding-unusable");
 });

@@ -116,13 +116,21 @@ function warnAtStart(
     });
     return;
   }
-  store.get(grant).catch((error) =>
+  if (settings.roles.length === 0 && settings.defaultRole === undefined) {
+    log.warn("no-roles", {
+      reason: "containers may name no role",
+      hint: 'write roles = ["PATTERN"] below [metadata] in moat.toml',
+    });
+  }
+  store.get(grant).catch((error) => {
+    const { code, hint } = toMoatError(error);
     log.warn("metadata-grant-missing", {
       grant,
-      code: toMoatError(error).code,
-      hint: "moat grant list shows those there are",
-    })
-  );
+      code,
+      reason: "each user has grants of its own: those of this one count",
+      hint,
+    });
+  });
 }
 
 /** What `moat proxy` was told about instance metadata. */

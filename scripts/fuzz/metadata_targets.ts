@@ -33,11 +33,11 @@ import {
   MAX_TOKENS,
   MAX_TTL_SECONDS,
   readTtl,
-  SessionTokens,
 } from "$providers/aws/metadata/tokens.ts";
 import { type Partition, PARTITIONS } from "$providers/aws/region.ts";
 import { SOURCE_KINDS, writeSettings } from "$providers/aws/settings.ts";
 import { type Target, toText } from "./engine.ts";
+import { isLike, TokenModel } from "./metadata_models.ts";
 
 const utf8 = new TextDecoder();
 
@@ -133,15 +133,6 @@ function pathOf({ version, resource }: MetadataPath): string {
   return `/${version}/${rests[resource.kind]}${role}`;
 }
 
-/** A token that was made, told in another way: with all that happened to it. */
-interface Made {
-  readonly token: string;
-  readonly ttlMs: number;
-  readonly bornWall: number;
-  readonly bornElapsed: number;
-  hasEnded: boolean;
-}
-
 /** More than a client may have tokens. */
 const MAX_STEPS = 64;
 
@@ -163,47 +154,26 @@ const TOKENS: Target = {
   ],
   run(input) {
     const ttl = checkTtl(toText(input));
-    let wall = 1e12;
-    let elapsed = 0;
-    const time = { clock: { now: () => wall }, elapsed: () => elapsed };
-    const tokens = new SessionTokens(time);
-    const others = new SessionTokens(time);
-    const made: Made[] = [];
-    let most = 0;
-    const look = () => {
-      for (const one of made) {
-        const age = Math.max(wall - one.bornWall, elapsed - one.bornElapsed);
-        one.hasEnded ||= age >= one.ttlMs;
-        const found = tokens.find(one.token);
-        assert.equal(found === undefined, one.hasEnded);
-        if (found) assert(found.secondsLeft() * 1000 <= one.ttlMs);
-      }
-    };
+    const model = new TokenModel();
+    const { tokens, made } = model;
+    const others = model.newTokens();
     for (let at = 0; at + 1 < Math.min(input.length, MAX_STEPS * 2); at += 2) {
       const step = String.fromCharCode(input[at]!);
       const value = input[at + 1]!;
-      if (step === "m") {
-        const live = made.filter(({ hasEnded }) => !hasEnded);
-        if (live.length === MAX_TOKENS && live[0]) live[0].hasEnded = true;
-        const token = tokens.mint(value + 1);
-        const born = { bornWall: wall, bornElapsed: elapsed, hasEnded: false };
-        made.push({ token, ttlMs: (value + 1) * 1000, ...born });
-        most = Math.max(most, live.length);
-        continue;
-      }
-      if (step === "p") elapsed += value * 100;
-      if (step === "p") wall += value * 100;
-      if (step === "s") wall += (value - 128) * 1000;
-      look();
+      if (step === "p") model.pass(value * 100);
+      if (step === "s") model.wall += (value - 128) * 1000;
+      if (step === "m") model.mint(value + 1);
+      else model.check();
     }
-    look();
+    model.check();
     assert(tokens.size <= MAX_TOKENS);
     for (const { token } of made.slice(-3)) {
       assert.match(token, /^[\w-]{43}$/);
       assert.equal(others.find(token), undefined);
       assert.equal(tokens.find(`${token}=`), undefined);
     }
-    return `${ttl} ${made.length} ${most} ${made.at(-1)?.hasEnded}`;
+    const live = made.filter(({ hasEnded }) => !hasEnded).length;
+    return `${ttl} ${made.length} ${live} ${made.at(-1)?.hasEnded}`;
   },
 };
 
@@ -320,26 +290,7 @@ function couldMean(pattern: string, arn: string, home: string): boolean {
   const whole = pattern.startsWith("arn:")
     ? pattern
     : `arn:${home}:iam::${account}:role/${resource}`;
-  return isLike(whole.match(/\*+|[^*]/g) ?? [], arn);
-}
-
-/** Row by row: whether the first tokens can be the first characters. */
-function isLike(tokens: readonly string[], text: string): boolean {
-  let before = [...Array(text.length + 1).keys()].map((at) => at === 0);
-  for (const token of tokens) {
-    const row = [token.startsWith("*") && before[0]!];
-    for (let at = 1; at <= text.length; at++) {
-      const char = text[at - 1]!;
-      row.push(
-        token.startsWith("*")
-          ? before[at]! ||
-            row[at - 1]! && !(token === "*" ? "/:@" : ":@").includes(char)
-          : token === char && before[at - 1]!,
-      );
-    }
-    before = row;
-  }
-  return before[text.length]!;
+  return isLike(whole, arn);
 }
 
 const GRANT = {

@@ -9,6 +9,7 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { eventually } from "./eventually.ts";
 import { VENV } from "./moto.ts";
 import { isThere, SYSTEM_PATH, which } from "./run.ts";
 
@@ -84,6 +85,37 @@ export async function openBed(engine: Engine): Promise<Bed> {
     directory,
     close,
     [Symbol.asyncDispose]: close,
+  };
+}
+
+/**
+ * Serves podman's API, which has no daemon.
+ *
+ * @param bed A bed of podman.
+ * @param path Of its socket.
+ * @returns What ends it; may be asked to twice.
+ */
+export async function servePodman(
+  { engine }: Pick<Bed, "engine">,
+  path: string,
+): Promise<AsyncDisposable> {
+  const child = new Deno.Command(engine, {
+    args: ["system", "service", "--time=0", `unix://${path}`],
+    ...{ stdin: "null", stdout: "null", stderr: "null" },
+  }).spawn();
+  await eventually("podman's API", async () => {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  });
+  let ended: Promise<unknown> | undefined;
+  const end = () => {
+    child.kill("SIGTERM");
+    return child.status;
+  };
+  return {
+    async [Symbol.asyncDispose]() {
+      await (ended ??= end());
+    },
   };
 }
 

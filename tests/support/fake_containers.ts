@@ -5,11 +5,8 @@
  */
 
 import type { ContainerFacts } from "$core/container.ts";
-import type {
-  Containers,
-  Identified,
-  KnownContainer,
-} from "$proxy/containers/containers.ts";
+import type { Containers, Identified } from "$proxy/containers/containers.ts";
+import { Known } from "$proxy/containers/known.ts";
 
 /** Where the made-up containers are. */
 export const CONTAINER_ADDRESS = "10.79.0.2";
@@ -30,24 +27,23 @@ export function containerFacts(
 }
 
 /** A container that ends when it is told to. */
-export class FakeKnown implements KnownContainer {
-  readonly facts: ContainerFacts;
-  readonly address = CONTAINER_ADDRESS;
-  isCurrent = true;
-  readonly #tells: (() => void)[] = [];
+export class FakeKnown extends Known {
+  /** How many want to be told of its end. */
+  waiting = 0;
 
+  /** `web`, unless told otherwise. */
   constructor(more: Partial<ContainerFacts> = {}) {
-    this.facts = containerFacts(more);
+    super(containerFacts(more), CONTAINER_ADDRESS);
   }
 
-  onEnd(tell: () => void): void {
-    this.#tells.push(tell);
-  }
-
-  /** Ends it. */
-  end(): void {
-    this.isCurrent = false;
-    for (const tell of this.#tells.splice(0)) tell();
+  /** See {@link Known.onEnd}. */
+  override onEnd(tell: () => void): () => void {
+    const takeBack = super.onEnd(tell);
+    this.waiting++;
+    return () => {
+      this.waiting--;
+      takeBack();
+    };
   }
 }
 

@@ -29,6 +29,10 @@ export interface FakeContainerOptions {
   readonly networkMode?: string;
   /** Default: true; false leaves it created. */
   readonly isStarted?: boolean;
+  /** When it began to run, ms since the Unix epoch. Default: when it is told. */
+  readonly begunAt?: number;
+  /** Whether it is listed with its address when it ended, as some engines do. */
+  readonly keepsAddress?: boolean;
 }
 
 /** A container as the engine keeps it. */
@@ -124,21 +128,21 @@ export class FakeEngine implements AsyncDisposable {
     };
     this.#containers.set(id, container);
     this.event("create", container);
-    if (options.isStarted !== false) this.start(id);
+    if (options.isStarted !== false) this.start(id, options.begunAt);
     return container;
   }
 
   /** Starts it, anew if it ran before. */
-  start(id: string): void {
+  start(id: string, at: number = this.#now()): void {
     const container = this.#get(id);
     container.endpoint = this.#kind === "podman"
       ? ""
       : (++this.#last).toString(16).padStart(64, "e");
-    if (this.#kind === "docker") this.#networkEvent("connect", container);
-    else this.event("init", container);
+    if (this.#kind === "docker") this.#networkEvent("connect", container, at);
+    else this.event("init", container, at);
     container.status = "running";
-    container.startedAt = this.#instant();
-    this.event("start", container);
+    container.startedAt = this.#instant(at);
+    this.event("start", container, at);
   }
 
   /** Ends it; `isRemoved` as with `--rm`. */
@@ -171,6 +175,7 @@ export class FakeEngine implements AsyncDisposable {
   event(
     action: string,
     { id, name }: Pick<FakeContainer, "id" | "name">,
+    at: number = this.#now(),
   ): void {
     this.#send({
       status: action,
@@ -178,7 +183,7 @@ export class FakeEngine implements AsyncDisposable {
       Type: "container",
       Action: action,
       Actor: { ID: id, Attributes: { name } },
-      timeNano: this.#now() * 1e6,
+      timeNano: at * 1e6,
     });
   }
 
@@ -219,9 +224,9 @@ export class FakeEngine implements AsyncDisposable {
     }, (request) => this.#answer(new URL(request.url).pathname));
   }
 
-  /** An instant of the last millisecond; no two are the same. */
-  #instant(): string {
-    return new Date(this.#now() - 1).toISOString()
+  /** An instant of the millisecond before; no two are the same. */
+  #instant(at: number = this.#now()): string {
+    return new Date(at - 1).toISOString()
       .replace("Z", `${String(++this.#last).padStart(6, "0")}Z`);
   }
 
@@ -263,12 +268,16 @@ export class FakeEngine implements AsyncDisposable {
     });
   }
 
-  #networkEvent(action: string, { id }: FakeContainer): void {
+  #networkEvent(
+    action: string,
+    { id }: FakeContainer,
+    at: number = this.#now(),
+  ): void {
     this.#send({
       Type: "network",
       Action: action,
       Actor: { ID: NETWORK, Attributes: { container: id, name: "bridge" } },
-      timeNano: this.#now() * 1e6,
+      timeNano: at * 1e6,
     });
   }
 
@@ -283,8 +292,8 @@ export class FakeEngine implements AsyncDisposable {
   }
 
   #networks(container: FakeContainer): unknown {
-    const runs = container.status === "running" ||
-      container.status === "paused";
+    const runs = /^(running|paused)$/.test(container.status) ||
+      container.keepsAddress;
     const joined = /^container:(.+)$/.exec(container.networkMode ?? "")?.[1];
     if (joined) {
       const other = this.#containers.get(joined);
@@ -307,7 +316,9 @@ export class FakeEngine implements AsyncDisposable {
 
   #listed(): unknown {
     return this.#containers.values()
-      .filter(({ status }) => /^(created|running|paused)$/.test(status))
+      .filter(({ status, keepsAddress }) =>
+        keepsAddress || /^(created|running|paused)$/.test(status)
+      )
       .map((container) => ({
         Id: container.id,
         Names: [`/${container.name}`],

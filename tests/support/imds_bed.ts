@@ -11,8 +11,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { Talk } from "../../scripts/conformance/talk.ts";
 import { ROOT } from "../../scripts/process.ts";
-import { type Bed, type Engine, openBed } from "./containers.ts";
-import { eventually } from "./eventually.ts";
+import { type Bed, type Engine, openBed, servePodman } from "./containers.ts";
 import { ImdsClient, type ImdsCredentials } from "./imds_client.ts";
 import {
   DROP_IN,
@@ -113,10 +112,18 @@ export class ImdsBed implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  /** Opens one, without a moat. Takes about 5 s. */
-  static async open(engine: Engine): Promise<ImdsBed> {
+  /**
+   * Opens one, without a moat. Takes about 5 s.
+   *
+   * @param engine Which engine.
+   * @param bed Closed with it. Default: a new one.
+   */
+  static async open(
+    engine: Engine,
+    bed: Promise<Bed> = openBed(engine),
+  ): Promise<ImdsBed> {
     const stack = new AsyncDisposableStack();
-    const opened = new ImdsBed(engine, stack.use(await openBed(engine)), stack);
+    const opened = new ImdsBed(engine, stack.use(await bed), stack);
     try {
       await opened.#open();
       return opened;
@@ -130,7 +137,7 @@ export class ImdsBed implements AsyncDisposable {
     const { prefix } = this.bed;
     const add = ["ip", "address", "add", `${HOST_ADDRESS}/32`, "dev", "lo"];
     await this.must([...prefix, ...add]);
-    if (this.engine === "podman") this.#stack.use(await this.#servePodman());
+    if (this.engine === "podman") this.#stack.use(await this.servePodman());
     const options = { prefix, host: HOST_ADDRESS, roles: ROLES };
     this.moto = this.#stack.use(await startMoto(options));
     const child = fileURLToPath(new URL("imds_child.ts", import.meta.url));
@@ -152,20 +159,9 @@ export class ImdsBed implements AsyncDisposable {
     return `unix://${this.bed.directory}/${this.engine}.sock`;
   }
 
-  /** podman has no daemon: the API is served by a process of its own. */
-  async #servePodman(): Promise<AsyncDisposable> {
-    const child = new Deno.Command(this.bed.engine, {
-      args: ["system", "service", "--time=0", this.socket],
-      ...{ stdin: "null", stdout: "null", stderr: "null" },
-    }).spawn();
-    const path = this.socket.replace("unix://", "");
-    await eventually("podman's socket", () => isThere(path));
-    return {
-      async [Symbol.asyncDispose]() {
-        child.kill("SIGTERM");
-        await child.status;
-      },
-    };
+  /** Serves podman's API, by default at the bed's own socket. */
+  servePodman(socket: string = this.socket): Promise<AsyncDisposable> {
+    return servePodman(this.bed, socket.replace("unix://", ""));
   }
 
   /** What moat gets: a key that moto knows, and where everything is. */

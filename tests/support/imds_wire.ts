@@ -23,9 +23,12 @@ import {
   type Serving,
 } from "./imds_serve.ts";
 import { MOAT, moatEnv } from "./moat.ts";
-import { run, type RunResult, startServer, SYSTEM_PATH, which } from "./run.ts";
+import { Netns } from "./netns.ts";
+import { run, startServer, SYSTEM_PATH } from "./run.ts";
 import type { SimulatedFault } from "./simulated_aws.ts";
-import { Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
+
+export { networkReason as wireReason } from "./netns.ts";
 
 /** Addresses of containers; the host is `.1` of their networks. */
 export const CLIENTS = {
@@ -46,21 +49,11 @@ export interface WireOptions {
   readonly hasHostService?: boolean;
 }
 
-/** Why there can be no wire here; undefined if there can. */
-export function wireReason(): string | undefined {
-  if (Deno.build.os !== "linux") return "a wire needs Linux";
-  if (Deno.uid() !== 0) return "a wire needs root";
-  const missing = ["ip", "unshare", "nsenter", "curl"].filter((p) => !which(p));
-  return missing.length > 0
-    ? `not installed: ${missing.join(", ")}`
-    : undefined;
-}
-
 /** The wire; `await using` cuts it. */
 export class ImdsWire implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
-  #host = 0;
-  #clients = 0;
+  #host!: Netns;
+  #clients!: Netns;
   #child!: Talk;
   /** Of the simulator, in the host's namespace. */
   simulator = "";
@@ -85,10 +78,10 @@ export class ImdsWire implements AsyncDisposable {
   }
 
   async #open({ flags = [], hasHostService }: WireOptions): Promise<void> {
-    this.#host = await this.#namespace();
-    this.#clients = await this.#namespace();
+    this.#host = this.#stack.use(await Netns.open());
+    this.#clients = this.#stack.use(await Netns.open());
     await this.#lay();
-    const home = this.#stack.use(await Workspace.open());
+    const home = this.#host.workspace;
     const argv = [MOAT, "simulate", "aws", "--listen", "127.0.0.1:0", ...flags];
     const simulator = this.#stack.use(
       await startServer([...this.prefix, ...argv], {
@@ -112,44 +105,29 @@ export class ImdsWire implements AsyncDisposable {
     [this.#sts = ""] = (await this.#child.hear()).split(" ");
   }
 
-  /** A namespace that ends with the process in it, and that with this one. */
-  async #namespace(): Promise<number> {
-    const stay = "ip link set lo up; echo $$; exec cat";
-    const keeper = this.#stack.use(
-      new Talk("namespace", {
-        argv: ["unshare", "--net", "sh", "-euc", stay],
-        env: { PATH: SYSTEM_PATH },
-        cwd: "/",
-      }),
-    );
-    return Number(await keeper.hear());
-  }
-
   async #lay(): Promise<void> {
     const { first, second, third, sixth } = CLIENTS;
-    const add = (address: string, device: string) =>
-      `ip address add ${address} dev ${device}${
-        address.includes("::") ? " nodad" : ""
-      }`;
-    await this.must(this.prefix, [
-      `ip link add wire type veth peer name eth0 netns ${this.#clients}`,
-      ...["10.88.0.1/16", "fd00:88::1/64"].map((at) => add(at, "wire")),
-      ...["169.254.169.254/32", "fd00:ec2::254/128", "169.254.170.2/32"]
-        .map((at) => add(at, "lo")),
-      "ip link set wire up",
-    ]);
-    await this.must(inNamespace(this.#clients), [
-      ...[first, second, third].map((at) => add(`${at}/16`, "eth0")),
-      add(`${sixth}/64`, "eth0"),
-      "ip link set eth0 up",
-      "ip route add default via 10.88.0.1",
-      "ip -6 route add default via fd00:88::1",
-    ]);
+    await this.#host.sh(`
+      ip link add wire type veth peer name eth0 netns ${this.#clients.pid}
+      ip address add 10.88.0.1/16 dev wire
+      ip address add fd00:88::1/64 dev wire nodad
+      ip address add 169.254.169.254/32 dev lo
+      ip address add fd00:ec2::254/128 dev lo
+      ip address add 169.254.170.2/32 dev lo
+      ip link set wire up`);
+    await this.#clients.sh(`
+      ip address add ${first}/16 dev eth0
+      ip address add ${second}/16 dev eth0
+      ip address add ${third}/16 dev eth0
+      ip address add ${sixth}/64 dev eth0 nodad
+      ip link set eth0 up
+      ip route add default via 10.88.0.1
+      ip -6 route add default via fd00:88::1`);
   }
 
   /** Puts a command into the host's namespace. */
   get prefix(): readonly string[] {
-    return inNamespace(this.#host);
+    return this.#host.prefix;
   }
 
   /** Runs lines of sh, which must succeed. */
@@ -169,17 +147,16 @@ export class ImdsWire implements AsyncDisposable {
    * @param base Base URL. Default: the real address, of its family.
    */
   client(address: string, base?: string): ImdsClient {
-    const exec = (argv: readonly string[]): Promise<RunResult> =>
-      run([...inNamespace(this.#clients), ...argv]);
     const usual = address.includes(":")
       ? "http://[fd00:ec2::254]"
       : "http://169.254.169.254";
+    const exec = (argv: readonly string[]) => this.#clients.run(...argv);
     return new ImdsClient(exec, base ?? usual, ["--interface", address]);
   }
 
   /** A client on the host itself. */
   hostClient(base: string): ImdsClient {
-    return new ImdsClient((argv) => run([...this.prefix, ...argv]), base);
+    return new ImdsClient((argv) => this.#host.run(...argv), base);
   }
 
   /** Starts `moat proxy --imds` with the grant `aws`. */
@@ -242,8 +219,4 @@ export class ImdsWire implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
-}
-
-function inNamespace(pid: number): string[] {
-  return ["nsenter", `--net=/proc/${pid}/ns/net`];
 }

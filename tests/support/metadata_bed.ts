@@ -18,6 +18,7 @@ import {
 } from "$core/metadata.ts";
 import type { Answer } from "$core/provider.ts";
 import { Secret } from "$core/secret.ts";
+import { Known } from "$proxy/containers/known.ts";
 import type { ContainerRole } from "$providers/aws/metadata/container_role.ts";
 import type { FurtherRole } from "$providers/aws/hops.ts";
 import { createMetadata } from "$providers/aws/metadata/service.ts";
@@ -25,47 +26,36 @@ import type { Session } from "$providers/aws/session.ts";
 import { VendRecorders } from "$providers/aws/vend.ts";
 import { awsGrant } from "./aws_grant.ts";
 import { CANARY } from "./canary.ts";
+import { containerFacts } from "./fake_containers.ts";
 import { fakePlatform } from "./fake_platform.ts";
 
 /** A container's id. */
 export const ID = "0123456789abcdef".repeat(4);
 
-/** A container as its engine describes it. */
+/** A container that names a role. */
 export function facts(more: Partial<ContainerFacts> = {}): ContainerFacts {
-  return {
+  return containerFacts({
     id: ID,
-    name: "web",
     image: "alpine:3.20",
     env: { IAM_ROLE: "App" },
     labels: { team: "blue" },
     startedAt: "2025-12-31T23:00:00.123456789Z",
     ...more,
-  };
+  });
 }
 
 /** A client that ends when it is told to. */
-export class FakeClient implements MetadataClient {
+export class FakeClient extends Known implements MetadataClient {
   readonly container: ContainerFacts;
-  readonly address: string;
   readonly binding?: Binding;
   readonly grant?: Grant;
-  isCurrent = true;
-  readonly #told: (() => void)[] = [];
 
   constructor(more: Partial<MetadataClient> & { hasGrant?: boolean } = {}) {
-    this.container = more.container ?? facts();
-    this.address = more.address ?? "172.17.0.2";
+    const { container = facts(), address = "172.17.0.2" } = more;
+    super(container, address);
+    this.container = container;
     if (more.binding) this.binding = more.binding;
     if (more.hasGrant ?? true) this.grant = more.grant ?? awsGrant();
-  }
-
-  onEnd(tell: () => void): void {
-    this.#told.push(tell);
-  }
-
-  end(): void {
-    this.isCurrent = false;
-    for (const tell of this.#told.splice(0)) tell();
   }
 }
 

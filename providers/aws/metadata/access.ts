@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Binding } from "$core/binding.ts";
+import type { Binding, Subject } from "$core/binding.ts";
 import type { ContainerFacts } from "$core/container.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
@@ -17,11 +17,15 @@ import type { SessionEngine } from "../engine.ts";
 import { clientSentence, stsTimeout } from "../errors.ts";
 import { partitionOf } from "../region.ts";
 import type { Session } from "../session.ts";
-import { readSettings } from "../settings.ts";
+import {
+  type AwsSettings,
+  readBindingSettings,
+  readSettings,
+} from "../settings.ts";
 import { inTime } from "../sources/call.ts";
 import type { VendRecorder, VendRecorders } from "../vend.ts";
 import type { RoleIdentity } from "./answers.ts";
-import type { ContainerRoles } from "./container_role.ts";
+import { type ContainerRoles, containerSessionName } from "./container_role.ts";
 import { NO_GRANT, Refusal } from "./refusal.ts";
 
 /** JavaScript gives up after 1 s. */
@@ -85,7 +89,7 @@ export class Accesses {
     if (!grant) throw this.#notServed(client);
     try {
       return binding
-        ? this.#bound(binding, grant)
+        ? this.#bound(binding, grant, client.container)
         : await this.#named(client, grant);
     } catch (error) {
       if (error instanceof Refusal) throw error;
@@ -94,14 +98,15 @@ export class Accesses {
   }
 
   /** A binding is cleaned up by whoever ends it. */
-  #bound(binding: Binding, grant: Grant): Access {
+  #bound(bound: Binding, grant: Grant, container: ContainerFacts): Access {
     const { engine, vends, offsetMs } = this.#options;
-    const { roles, region } = readSettings(grant);
-    const last = roles.at(-1);
+    const settings = readSettings(grant);
+    const binding = inContainer(bound, settings, container);
+    const last = settings.roles.at(-1);
     return {
       role: last === undefined
         ? {
-          partition: partitionOf(region),
+          partition: partitionOf(settings.region),
           account: NO_ACCOUNT,
           name: DIRECT_NAME,
         }
@@ -201,19 +206,46 @@ function identityOf(arn: string): RoleIdentity {
 
 /** Names the container wherever STS and the audit log show who acted. */
 function bindingOf(container: ContainerFacts, grant: Grant): Binding {
-  const { id, name, image, labels } = container;
   return {
-    name: `container-${id.slice(0, 12)}`,
+    name: `container-${container.id.slice(0, 12)}`,
     grants: [grant.name],
     mode: "imds",
-    subject: {
-      container: name,
-      labels: {
-        ...labels,
-        "container-id": id,
-        "container-name": name,
-        "container-image": image,
-      },
+    subject: subjectOf(container),
+  };
+}
+
+function subjectOf({ id, name, image, labels }: ContainerFacts): Subject {
+  return {
+    container: name,
+    labels: {
+      ...labels,
+      "container-id": id,
+      "container-name": name,
+      "container-image": image,
     },
+  };
+}
+
+/**
+ * A binding by a label has many containers: its sessions are each one's own.
+ * A run's name shows what acted already, and profiles of Roles Anywhere often
+ * take no name at all.
+ */
+function inContainer(
+  binding: Binding,
+  grant: AwsSettings,
+  container: ContainerFacts,
+): Binding {
+  const own = readBindingSettings(binding.settings?.["aws"]);
+  const isNamed = own.sessionName !== undefined ||
+    grant.sessionName !== undefined || grant.anywhere !== undefined ||
+    binding.subject?.run !== undefined;
+  const named = isNamed
+    ? own
+    : { ...own, sessionName: containerSessionName(container) };
+  return {
+    ...binding,
+    settings: { ...binding.settings, aws: { ...named } },
+    subject: { ...binding.subject, ...subjectOf(container) },
   };
 }

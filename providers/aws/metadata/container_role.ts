@@ -120,12 +120,28 @@ export class ContainerRoles {
     return role instanceof Promise ? role.then(finish) : finish(role);
   }
 
-  /** What a container says; its label counts more than its variable. */
-  #read({ labels, env }: ContainerFacts, name: Name): string | undefined {
+  /**
+   * What a container says, by a label or a variable. An image may set either,
+   * and whoever starts it the other: two that differ say nothing.
+   * go-metadataproxy knew variables alone.
+   */
+  #read(
+    { labels, env, name: container }: ContainerFacts,
+    name: Name,
+  ): string | undefined {
+    const { isCompatible = false } = this.#options;
     const isSet = (values: Readonly<Record<string, string>>) =>
-      Object.hasOwn(values, name) &&
-      !(this.#options.isCompatible && values[name] === "");
-    return [labels, env].find(isSet)?.[name];
+      Object.hasOwn(values, name) && !(isCompatible && values[name] === "");
+    const [first, second] = [env, labels].filter(isSet)
+      .map((values) => values[name]);
+    if (isCompatible || second === undefined || first === second) return first;
+    throw new MoatError(
+      "bad-role",
+      `Cannot use ${name} of container ${
+        quoted(container)
+      }: wanted one value, found one as a label and another as a variable`,
+      { hint: "set the label or the variable, and see what the image sets" },
+    );
   }
 
   /** All but the role. */
@@ -134,7 +150,9 @@ export class ContainerRoles {
     const externalId = this.#read(container, "IAM_EXTERNAL_ID");
     const policy = this.#read(container, "IAM_POLICY");
     const sessionName = this.#read(container, "IAM_SESSION_NAME");
-    const ownName = isCompatible ? GO_SESSION_NAME : nameOf(container);
+    const ownName = isCompatible
+      ? GO_SESSION_NAME
+      : containerSessionName(container);
     return {
       ...(externalId !== undefined &&
         { externalId: readExternalId(externalId) }),
@@ -279,7 +297,12 @@ function clean(text: string): string {
   });
 }
 
-/** So that CloudTrail shows who acted; names alone come again. */
-function nameOf({ id }: ContainerFacts): string {
+/**
+ * The session name that shows which container acted.
+ *
+ * @param container Its id is in it as well, for names are given anew.
+ * @returns A template, as in `session_name.ts`.
+ */
+export function containerSessionName({ id }: ContainerFacts): string {
   return `{container}-${id.replaceAll(/[^\w]/g, "").slice(0, SHORT_ID)}`;
 }

@@ -5,6 +5,7 @@ import { MoatError } from "$core/errors.ts";
 import type { MetadataSettings } from "$core/metadata.ts";
 import { awsGrant, awsSettings } from "../../../tests/support/aws_grant.ts";
 import { CANARY } from "../../../tests/support/canary.ts";
+import { containerFacts } from "../../../tests/support/fake_containers.ts";
 import { FakeClock } from "../../../tests/support/fake_clock.ts";
 import { planHops } from "../hops.ts";
 import { type ContainerRole, ContainerRoles } from "./container_role.ts";
@@ -14,17 +15,8 @@ const APP = `arn:aws:iam::${ACCOUNT}:role/app`;
 const POLICY = '{"Version":"2012-10-17","Statement":[]}';
 const GRANT = awsGrant({ roles: [], direct: true });
 
-function container(more: Partial<ContainerFacts> = {}): ContainerFacts {
-  return {
-    id: "0123456789abcdef".repeat(4),
-    name: "web",
-    image: "alpine:3.20",
-    env: {},
-    labels: {},
-    startedAt: "2026-01-01T00:00:00Z",
-    ...more,
-  };
-}
+const container = (more: Partial<ContainerFacts> = {}) =>
+  containerFacts({ id: "0123456789abcdef".repeat(4), ...more });
 
 const naming = (IAM_ROLE: string, more: Record<string, string> = {}) =>
   container({ env: { IAM_ROLE, ...more } });
@@ -126,11 +118,17 @@ Deno.test("ContainerRoles.find() believes no IAM that names no role", async () =
   assert.equal(code, "sts-garbage");
 });
 
-Deno.test("ContainerRoles.find() lets a label win", () => {
+Deno.test("ContainerRoles.find() takes no role of which label and variable differ", async () => {
   const facts = container({
     labels: { IAM_ROLE: APP },
     env: { IAM_ROLE: `other@${ACCOUNT}` },
   });
+  assert.equal((await errorOf({}, facts)).code, "bad-role");
+});
+
+Deno.test("ContainerRoles.find() takes a role that label and variable name alike", () => {
+  const said = { IAM_ROLE: APP };
+  const facts = container({ labels: said, env: said });
   const { roleName } = rolesOf().find(facts, GRANT) as ContainerRole;
   assert.equal(roleName, "app");
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
+import { isLike } from "../../../scripts/fuzz/metadata_models.ts";
 import { parseRoleArn } from "../arn.ts";
 import type { Partition } from "../region.ts";
 import { RolePatterns } from "./role_pattern.ts";
@@ -294,22 +295,10 @@ Deno.test("RolePatterns names the pattern that it refuses", () => {
   });
 });
 
-/** Another way to the same: a regular expression, for short texts. */
-function reference(pattern: string, arn: string): boolean {
-  const source = pattern.split(/(\*+)/).map((part) =>
-    part === "*"
-      ? "[^/:@]*"
-      : part.startsWith("**")
-      ? "[^:@]*"
-      : part.replaceAll(/[.+?^${}()|[\]\\]/g, "\\$&")
-  ).join("");
-  return new RegExp(`^${source}$`).test(arn);
-}
-
 const short = (characters: string, maxLength: number) =>
   fc.string({ unit: fc.constantFrom(...characters), maxLength });
 
-Deno.test("RolePatterns.allow() says what a regular expression would", () => {
+Deno.test("RolePatterns.allow() says what a comparison row by row would", () => {
   let allowed = 0;
   fc.assert(
     fc.property(short("ab*/@*", 8), short("ab/@", 8), (pattern, role) => {
@@ -317,7 +306,7 @@ Deno.test("RolePatterns.allow() says what a regular expression would", () => {
       const text = iam(`a${pattern}*`);
       const is = allows([text], arn);
       if (is) allowed++;
-      assert.equal(is, reference(text, arn));
+      assert.equal(is, isLike(text, arn));
     }),
     { numRuns: 3000 },
   );
@@ -337,15 +326,9 @@ Deno.test("RolePatterns.allow() allows a role of no account that the pattern doe
   }));
 });
 
-Deno.test("RolePatterns.allow() takes no time for the worst patterns", () => {
-  const patterns = new RolePatterns([iam("a*".repeat(60) + "b")]);
-  const role = parseRoleArn(iam("a/".repeat(200) + "a".repeat(64)));
-  const worst = parseRoleArn(iam("a".repeat(64)));
-  const start = performance.now();
-  for (let i = 0; i < 100; i++) {
-    patterns.allow(role, "aws");
-    patterns.allow(worst, "aws");
-  }
-  const eachMs = (performance.now() - start) / 200;
-  assert(eachMs < 10, `${eachMs} ms each`);
-});
+const ENDLESS = iam("a*".repeat(60) + "b");
+for (const role of ["a".repeat(64), "a/".repeat(200) + "a".repeat(64)]) {
+  Deno.test(`RolePatterns.allow() ends for a role of ${role.length} characters, where going back would not`, () => {
+    assert.equal(allows([ENDLESS], iam(role)), false);
+  });
+}

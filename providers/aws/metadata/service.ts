@@ -6,6 +6,7 @@
  * @module
  */
 
+import type { ContainerFacts } from "$core/container.ts";
 import type {
   MetadataClient,
   MetadataEvent,
@@ -101,6 +102,8 @@ function cacheOffset({ env, log }: Pick<Platform, "env" | "log">): number {
 /** A client, as long as it is current. */
 interface ClientState extends ClientAccess {
   readonly tokens: SessionTokens;
+  /** Whether the log says that it knows version 1 alone. */
+  isToldOfVersion1?: true;
 }
 
 /** What a request adds to its event. */
@@ -264,19 +267,32 @@ class AwsMetadata implements MetadataService {
   /** Undefined for version 1, if that is allowed. */
   #checkToken(
     request: MetadataRequest,
-    { binding }: MetadataClient,
-    { tokens }: ClientState,
+    { binding, container }: MetadataClient,
+    state: ClientState,
   ): LiveToken | undefined {
     const [shown, ...more] = request.values(TOKEN_HEADER);
     if (more.length > 0) throw SEVERAL_TOKENS;
     if (shown === undefined) {
       const { v1 } = readBindingSettings(binding?.settings?.["aws"]);
       if (v1 || this.#options.settings.v1) return undefined;
+      this.#tellVersion1(container, state);
       throw VERSION_1;
     }
-    const token = tokens.find(shown);
+    const token = state.tokens.find(shown);
     if (!token) throw BAD_TOKEN;
     return token;
+  }
+
+  /** Nobody would look for it in a 403. */
+  #tellVersion1({ name, id }: ContainerFacts, state: ClientState): void {
+    if (state.isToldOfVersion1) return;
+    state.isToldOfVersion1 = true;
+    this.#parts.platform.log.warn("version-1-refused", {
+      container: name,
+      id: id.slice(0, 12),
+      hint:
+        "v1 = true below [metadata] in moat.toml, or moat bind --mode imds --imds-v1",
+    });
   }
 
   /** The same answer as long as it says the same, for the server keeps its bytes. */

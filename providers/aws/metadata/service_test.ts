@@ -520,10 +520,45 @@ Deno.test("a bound container has its grant's own session", async () => {
   const bed = new MetadataBed();
   const path = `${IAM}/security-credentials/Deploy`;
   await bed.get(new FakeClient({ binding: BINDING }), path);
-  assert.deepEqual(bed.asked, [
-    { grant: "aws", holdMs: 900, role: undefined, binding: BINDING },
-  ]);
+  const [asked] = bed.asked;
+  assert.deepEqual([asked?.grant, asked?.role], ["aws", undefined]);
 });
+
+Deno.test("a bound container's session shows which container acted", async () => {
+  const bed = new MetadataBed();
+  const client = new FakeClient({ binding: BINDING });
+  await bed.get(client, `${IAM}/security-credentials/Deploy`);
+  const { id, name, image, labels } = client.container;
+  assert.deepEqual(bed.asked[0]?.binding, {
+    ...BINDING,
+    settings: { aws: { sessionName: `{container}-${id.slice(0, 12)}` } },
+    subject: {
+      container: name,
+      labels: {
+        ...labels,
+        "container-id": id,
+        "container-name": name,
+        "container-image": image,
+      },
+    },
+  });
+});
+
+const NAMED = {
+  "its binding": { binding: { settings: { aws: { sessionName: "own" } } } },
+  "its run": { binding: { subject: { run: "abc" } } },
+};
+
+for (const [name, { binding }] of Object.entries(NAMED)) {
+  Deno.test(`a bound container's session keeps the name of ${name}`, async () => {
+    const bed = new MetadataBed();
+    const client = new FakeClient({ binding: { ...BINDING, ...binding } });
+    await bed.get(client, `${IAM}/security-credentials/Deploy`);
+    const aws = bed.asked[0]?.binding.settings?.["aws"];
+    const wanted = "settings" in binding ? binding.settings.aws : {};
+    assert.deepEqual(aws, wanted);
+  });
+}
 
 Deno.test("a bound container does not name its role", async () => {
   const bed = new MetadataBed();

@@ -1,20 +1,13 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
+import { TokenModel } from "../../../scripts/fuzz/metadata_models.ts";
 import { FakeClock } from "../../../tests/support/fake_clock.ts";
 import { MAX_TOKENS, readTtl, SessionTokens } from "./tokens.ts";
 
 /** Tokens with both clocks in hand. */
 function bed() {
-  const times = { wall: Date.UTC(2026, 0, 1), elapsed: 5000 };
-  const tokens = new SessionTokens({
-    clock: { now: () => times.wall },
-    elapsed: () => times.elapsed,
-  });
-  const pass = (ms: number) => {
-    times.wall += ms;
-    times.elapsed += ms;
-  };
-  return { times, tokens, pass };
+  const times = new TokenModel();
+  return { times, tokens: times.tokens, pass: times.pass.bind(times) };
 }
 
 const TTLS: { values: string[]; ttl: number | undefined }[] = [
@@ -151,16 +144,6 @@ Deno.test("tokens go by performance.now unless told otherwise", () => {
   assert.equal(tokens.find(tokens.mint(60))?.secondsLeft(), 60);
 });
 
-/** What a token may do, told in another way: by a list of all that were made. */
-interface Made {
-  readonly token: string;
-  /** How long it has lived at most, by either clock, and how long it may. */
-  readonly bornWall: number;
-  readonly bornElapsed: number;
-  readonly ttl: number;
-  hasEnded: boolean;
-}
-
 const steps = fc.array(
   fc.oneof(
     fc.record({
@@ -181,33 +164,14 @@ const steps = fc.array(
 
 Deno.test("tokens do what a list of them would, whatever happens", () => {
   fc.assert(fc.property(steps, (steps) => {
-    const { times, tokens, pass } = bed();
-    const made: Made[] = [];
-    const look = () => {
-      for (const one of made) {
-        const age = Math.max(
-          times.wall - one.bornWall,
-          times.elapsed - one.bornElapsed,
-        );
-        one.hasEnded ||= age >= one.ttl * 1000;
-        assert.equal(tokens.find(one.token) === undefined, one.hasEnded);
-      }
-    };
+    const model = new TokenModel();
     for (const step of steps) {
-      if (step.kind === "pass") pass(step.ms);
-      if (step.kind === "set") times.wall += step.ms;
-      look();
+      if (step.kind === "pass") model.pass(step.ms);
+      if (step.kind === "set") model.wall += step.ms;
+      model.check();
       if (step.kind !== "mint") continue;
-      const live = made.filter((one) => !one.hasEnded);
-      if (live.length === MAX_TOKENS && live[0]) live[0].hasEnded = true;
-      made.push({
-        token: tokens.mint(step.ttl),
-        bornWall: times.wall,
-        bornElapsed: times.elapsed,
-        ttl: step.ttl,
-        hasEnded: false,
-      });
-      look();
+      model.mint(step.ttl);
+      model.check();
     }
   }));
 });

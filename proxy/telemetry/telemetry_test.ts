@@ -1,78 +1,33 @@
 /**
- * go-metadataproxy's telemetry, to real receivers: exact lines for statsd,
- * statsite and Datadog, a real scrape for Prometheus; few values of labels
- * whatever happens, and no secret.
+ * Go-metadataproxy's telemetry, to real receivers: exact lines for statsd,
+ * statsite and Datadog, a real scrape for Prometheus; and no secret.
  */
 
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import fc from "fast-check";
-import type { ContainerFacts } from "$core/container.ts";
 import { systemClock } from "$core/clock.ts";
-import type { MetadataEvent } from "$core/metadata.ts";
 import { Answer } from "$core/provider.ts";
-import { serve } from "$proxy/http1/server.ts";
-import { createMetrics, createMetricsService } from "$proxy/metrics.ts";
-import { DatagramCollector, pack } from "$proxy/telemetry/datagrams.ts";
+import { assertNoCanary } from "../../tests/support/canary.ts";
+import { eventually } from "../../tests/support/eventually.ts";
+import { fakePlatform } from "../../tests/support/fake_platform.ts";
 import {
-  LabelBounds,
-  MAX_SETS,
-  MAX_VALUES,
-  requestLabels,
-} from "$proxy/telemetry/labels.ts";
-import { datadogLine, statsdLine } from "$proxy/telemetry/lines.ts";
-import { type Collector, LineSender } from "$proxy/telemetry/line_sender.ts";
-import { StreamCollector } from "$proxy/telemetry/stream.ts";
+  COPY,
+  facts,
+  PASSED,
+  REFUSED,
+  SERVED,
+} from "../../tests/support/metadata_events.ts";
+import { serve } from "../http1/server.ts";
+import { createMetrics, createMetricsService } from "../metrics.ts";
 import {
   openTelemetry,
   type Telemetry,
   type TelemetrySettings,
-} from "$proxy/telemetry/telemetry.ts";
-import { assertNoCanary, CANARY } from "./support/canary.ts";
-import { eventually } from "./support/eventually.ts";
-import { FakeClock, settle } from "./support/fake_clock.ts";
-import { fakePlatform } from "./support/fake_platform.ts";
+} from "./telemetry.ts";
 
 /** The gauges' prefix. */
 const SERVICE = "aws";
-
-const COPY = { labels: ["PROJECT_VERSION"], env: ["STAGE"], separator: "_" };
-
-function facts(more: Partial<ContainerFacts> = {}): ContainerFacts {
-  return {
-    id: "0".repeat(64),
-    name: "web",
-    image: "web:1",
-    env: { STAGE: "Prod", DB_PASSWORD: CANARY, IAM_EXTERNAL_ID: CANARY },
-    labels: { PROJECT_VERSION: "1.2", note: CANARY },
-    startedAt: "2026-01-01T00:00:00Z",
-    ...more,
-  };
-}
-
-const SERVED: MetadataEvent = {
-  resource: "credentials",
-  version: "latest",
-  status: 200,
-  role: "App",
-  container: facts(),
-};
-
-const REFUSED: MetadataEvent = {
-  resource: "role-name",
-  version: "2018-09-24",
-  status: 404,
-  error: "could_not_find_container",
-};
-
-const PASSED: MetadataEvent = {
-  resource: "other",
-  version: "latest",
-  status: 200,
-  container: facts({ labels: {}, env: {} }),
-  passthroughMs: { connect: 2, total: 5.5 },
-};
 
 /** What statsd and statsite are sent of the three. */
 const FLAT = [
@@ -240,144 +195,6 @@ Deno.test("close() sends what waits", async () => {
   assert.deepEqual(udp.datagrams, [`${FLAT[1]}\n`]);
 });
 
-Deno.test("pack() makes datagrams of at most 1400 bytes, in order, of all lines", () => {
-  const line = fc.string({ unit: "grapheme", maxLength: 300 })
-    .map((text) => text.replaceAll("\n", "") + "\n");
-  fc.assert(
-    fc.property(fc.array(line, { maxLength: 40 }), (lines) => {
-      const datagrams = pack(lines);
-      assert.equal(datagrams.join(""), lines.join(""));
-      for (const datagram of datagrams) {
-        const { length } = new TextEncoder().encode(datagram);
-        assert(length <= 1400 || lines.includes(datagram));
-        assert.match(datagram, /\n$/);
-      }
-    }),
-  );
-});
-
-/** A collector that fails as long as it is told to. */
-class FakeCollector implements Collector {
-  isDown = false;
-  isClosed = false;
-  /** Settles deliveries, if there is one. */
-  gate: Promise<void> | undefined;
-  readonly lines: string[] = [];
-  deliveries = 0;
-
-  async deliver(lines: readonly string[]): Promise<void> {
-    this.deliveries++;
-    await this.gate;
-    if (this.isDown) throw new Deno.errors.ConnectionRefused();
-    this.lines.push(...lines);
-  }
-
-  close(): void {
-    this.isClosed = true;
-  }
-}
-
-function sender() {
-  const platform = fakePlatform();
-  const collector = new FakeCollector();
-  const sender = new LineSender({ platform, name: "statsd", collector });
-  return { platform, collector, sender };
-}
-
-Deno.test("LineSender sends together what comes within 100 ms", async () => {
-  const { platform, collector, sender: it } = sender();
-  it.send("a");
-  await platform.clock.advance(60);
-  it.send("b");
-  await platform.clock.advance(39);
-  assert.deepEqual(collector.lines, []);
-  await platform.clock.advance(1);
-  assert.deepEqual([collector.lines, collector.deliveries], [
-    ["a\n", "b\n"],
-    1,
-  ]);
-});
-
-Deno.test("LineSender says once that a collector cannot be reached, and again after it could", async () => {
-  const { platform, collector, sender: it } = sender();
-  const rounds = async (count: number) => {
-    for (let round = 0; round < count; round++) {
-      it.send("a");
-      await platform.clock.advance(6000);
-    }
-    return platform.lines.filter(({ event }) => event === "telemetry-failed")
-      .length;
-  };
-  collector.isDown = true;
-  const first = await rounds(5);
-  collector.isDown = false;
-  await rounds(1);
-  collector.isDown = true;
-  assert.deepEqual([first, await rounds(5)], [1, 2]);
-});
-
-Deno.test("LineSender leaves a collector alone for a while that cannot be reached", async () => {
-  const { platform, collector, sender: it } = sender();
-  collector.isDown = true;
-  for (let ms = 0; ms < 10_000; ms += 100) {
-    it.send("a");
-    await platform.clock.advance(100);
-  }
-  assert.equal(collector.deliveries, 2);
-});
-
-Deno.test("LineSender drops and counts lines that are too many", async () => {
-  const { platform, collector, sender: it } = sender();
-  const gate = Promise.withResolvers<void>();
-  collector.gate = gate.promise;
-  for (let line = 0; line < 5000; line++) it.send(String(line));
-  await platform.clock.advance(100);
-  gate.resolve();
-  await settle();
-  const dropped = platform.measured.reduce(
-    (sum, { name, value = 0 }) =>
-      sum + (name === "telemetry_dropped_total" ? value : 0),
-    0,
-  );
-  assert.deepEqual([collector.lines.length, dropped], [4096, 904]);
-});
-
-Deno.test("LineSender.close() waits no longer than 500 ms for a collector that hangs", async () => {
-  const { platform, collector, sender: it } = sender();
-  collector.gate = new Promise(() => {});
-  it.send("a");
-  const closed = it.close();
-  await platform.clock.advance(499);
-  assert.equal(collector.isClosed, false);
-  await platform.clock.advance(1);
-  await closed;
-  assert.equal(collector.isClosed, true);
-});
-
-Deno.test("LineSender sends nothing after close()", async () => {
-  const { platform, collector, sender: it } = sender();
-  await it.close();
-  it.send("late");
-  await platform.clock.advance(10_000);
-  assert.deepEqual(collector.lines, []);
-});
-
-Deno.test("DatagramCollector fails for a name that there is not", async () => {
-  const to = { hostname: "nowhere.invalid", port: 8125 };
-  const collector = new DatagramCollector(new FakeClock(), to);
-  await assert.rejects(collector.deliver(["a\n"]));
-  collector.close();
-});
-
-Deno.test("StreamCollector fails where nobody listens", async () => {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
-  const collector = new StreamCollector({ hostname: "127.0.0.1", port });
-  await assert.rejects(collector.deliver(["a\n"]));
-  collector.close();
-});
-
 /** A line of the text format: name, labels, value. */
 interface Sample {
   readonly name: string;
@@ -504,164 +321,6 @@ Deno.test("Prometheus reads labels whose names it would not allow", async () => 
   const [sample] = families.get("metadataproxy_http_request")?.all ?? [];
   assert.equal(sample?.labels.get("container_com_example_x"), 'a\\"\\\\\\nb');
   assert.equal(sample?.labels.get("container_9_9"), "");
-});
-
-const LABEL_CASES: {
-  name: string;
-  event: Partial<MetadataEvent>;
-  expect: Record<string, string>;
-}[] = [
-  {
-    name: "a token request",
-    event: { resource: "token" },
-    expect: { "handler_name": "passthrough", "request_path": "/api/token" },
-  },
-  {
-    name: "the info",
-    event: { resource: "info" },
-    expect: {
-      "handler_name": "iam-info-handler",
-      "request_path": "/meta-data/iam/info",
-    },
-  },
-  {
-    name: "an error only with a failure",
-    event: { status: 200, error: "role_names_do_not_match" },
-    expect: { "response_code": "200", "error_description": "" },
-  },
-  {
-    name: "a role whose session was refused",
-    event: { status: 502, error: "could_not_assume_role", role: "App" },
-    expect: {
-      "role_name": "App",
-      "response_code": "502",
-      "error_description": "could_not_assume_role",
-    },
-  },
-  {
-    name: "100 whole characters of a value",
-    event: { role: "🐳".repeat(150) },
-    expect: { "role_name": "🐳".repeat(100) },
-  },
-  {
-    name: "a variable before a label of the same name",
-    event: { container: facts({ labels: { A: "label" }, env: { a: "env" } }) },
-    expect: { "container_a": "env" },
-  },
-  {
-    name: "no member that every object has",
-    event: { container: facts({ labels: {}, env: {} }) },
-    expect: { "container_constructor": "" },
-  },
-];
-
-for (const { name, event, expect } of LABEL_CASES) {
-  Deno.test(`requestLabels() has ${name}`, () => {
-    const copy = { labels: ["A", "constructor"], env: ["a"], separator: "_" };
-    const labels = new Map(requestLabels({ ...REFUSED, ...event }, copy));
-    const found = Object.keys(expect).map((
-      key,
-    ) => [key, labels.get(key) ?? ""]);
-    assert.deepEqual(Object.fromEntries(found), expect);
-  });
-}
-
-/** Events that clients and containers could cause. */
-const EVENTS = fc.record({
-  resource: fc.constantFrom(
-    "token" as const,
-    "info" as const,
-    "role-name" as const,
-    "credentials" as const,
-    "other" as const,
-  ),
-  version: fc.string(),
-  status: fc.integer({ min: 200, max: 599 }),
-  error: fc.string(),
-  role: fc.string({ unit: "binary", maxLength: 300 }),
-  container: fc.record({ STAGE: fc.string({ unit: "binary" }) })
-    .map((env) => facts({ env, labels: { PROJECT_VERSION: env.STAGE } })),
-});
-
-Deno.test("LabelBounds keeps the values of each label, and the sets of them, few", () => {
-  const bounds = new LabelBounds();
-  const values = new Map<string, Set<string>>();
-  const sets = new Set<string>();
-  for (let index = 0; index < 20_000; index++) {
-    const container = facts({
-      env: { STAGE: `s${index % 300}` },
-      labels: { PROJECT_VERSION: `v${index % 299}` },
-    });
-    const event = { ...SERVED, role: `r${index % 297}`, container };
-    const labels = bounds.bound(requestLabels(event, COPY));
-    sets.add(JSON.stringify(labels));
-    for (const [name, value] of labels) {
-      values.set(name, (values.get(name) ?? new Set()).add(value));
-    }
-  }
-  const most = Math.max(...[...values.values()].map(({ size }) => size));
-  assert.equal(most, MAX_VALUES + 1);
-  // That with `other` in place of everything free is one of them.
-  assert.equal(sets.size, MAX_SETS);
-});
-
-Deno.test("LabelBounds keeps what is known beforehand, however many sets there are", () => {
-  const bounds = new LabelBounds();
-  for (let index = 0; index < 3 * MAX_SETS; index++) {
-    const env = { STAGE: `s${index % 150}` };
-    const container = facts({ env, labels: {} });
-    const event = { ...SERVED, role: `r${index % 149}`, container };
-    bounds.bound(requestLabels(event, COPY));
-  }
-  const labels = new Map(bounds.bound(requestLabels({
-    ...SERVED,
-    role: "late",
-    container: facts({ env: { STAGE: "late" }, labels: {} }),
-  }, COPY)));
-  assert.deepEqual(
-    ["role_name", "container_stage", "response_code", "api_version"].map(
-      (name) => labels.get(name),
-    ),
-    ["other", "other", "200", "latest"],
-  );
-});
-
-Deno.test("LabelBounds keeps few sets, whatever the events", () => {
-  fc.assert(
-    fc.property(fc.array(EVENTS, { maxLength: 400 }), (events) => {
-      const bounds = new LabelBounds();
-      const values = new Map<string, Set<string>>();
-      for (const event of events) {
-        for (const [name, value] of bounds.bound(requestLabels(event, COPY))) {
-          values.set(name, (values.get(name) ?? new Set()).add(value));
-        }
-      }
-      for (const { size } of values.values()) assert(size <= MAX_VALUES + 1);
-    }),
-    { numRuns: 30 },
-  );
-});
-
-Deno.test("statsdLine() is one line of one measurement, whatever the labels", () => {
-  fc.assert(
-    fc.property(EVENTS, (event) => {
-      const labels = requestLabels(event, COPY);
-      const line = statsdLine({ name: "a.b", value: 1, type: "c", labels });
-      assert.match(line, /^a\.b\.[^\s:|\p{Cc}]+:1\.000000\|c$/u);
-    }),
-  );
-});
-
-Deno.test("datadogLine() has exactly the tags that there are, whatever their values", () => {
-  fc.assert(
-    fc.property(EVENTS, (event) => {
-      const labels = requestLabels(event, COPY);
-      const line = datadogLine({ name: "a.b", value: 1, type: "c", labels });
-      const [, tags = ""] = /^a\.b:1\|c\|#([^|\p{Cc}]*)$/u.exec(line) ?? [];
-      const names = tags.split(",").map((tag) => tag.split(":")[0]);
-      assert.deepEqual(names, labels.map(([name]) => name));
-    }),
-  );
 });
 
 Deno.test("no sink gets what was not to be copied", async () => {
