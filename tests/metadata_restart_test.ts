@@ -193,6 +193,18 @@ async function linesOf(
   }));
 }
 
+/**
+ * Gives podman's bridge a MAC address to keep. Otherwise it has the lowest one
+ * of its ports, and who stays looks for the host at the one that is gone.
+ */
+async function pinBridge(bed: ImdsBed, network: string): Promise<void> {
+  const format = ["--format", "{{.NetworkInterface}}", network];
+  const inspect = [bed.bed.engine, "network", "inspect", ...format];
+  const bridge = (await bed.must(inspect)).trim();
+  const set = ["ip", "link", "set", bridge, "address", "02:00:00:00:00:01"];
+  await bed.must([...bed.bed.prefix, ...set]);
+}
+
 testUnless(
   COMMON ?? bedReason("podman"),
   "podman: an API service that restarts while containers come and go",
@@ -221,6 +233,7 @@ testUnless(
         options: ["--network", network, "--ip", address],
       });
     await using stays = await start("App", "10.97.0.60");
+    await pinBridge(bed, network);
     const staying = { client: stays.client, role: "App" };
 
     let before = await start("Other", "10.97.0.61");

@@ -28,10 +28,16 @@ export interface Entry {
   readonly name: string;
   /** Whether its processes exist. */
   readonly isRunning: boolean;
+  /** Whether it ended, and may be started anew. */
+  readonly hasExited: boolean;
   /** Which start this is; undefined until it was inspected. */
   readonly startedAt: string | undefined;
   /** Id or name of the container whose network it shares. */
   readonly joins: string | undefined;
+  /** Whether nothing said yet whose network it shares. */
+  readonly isPartial: boolean;
+  /** Which question its description answers: see {@link ContainerIndex.ask}. */
+  readonly asked: number;
   /** By address. */
   readonly holdings: ReadonlyMap<string, Holding>;
 }
@@ -76,6 +82,10 @@ export class ContainerIndex {
   readonly #entries = new Map<string, Entry>();
   readonly #byAddress = new Map<string, Entry[]>();
   readonly #joiners = new Map<string, Set<string>>();
+  /** Of those destroyed while others shared their network, whose it was: Docker allows that. */
+  readonly #ghosts = new Map<string, string>();
+  /** Whose network they share is not known, and something happened to them. */
+  readonly #unread = new Set<string>();
   /** By container and network, when it was given an address, until an answer has it. */
   readonly #begun = new Map<string, Map<string, number>>();
   /** Questions that are not answered yet. */
@@ -83,15 +93,16 @@ export class ContainerIndex {
   /** By container, its last event while questions are open. */
   readonly #touched = new Map<string, number>();
   #order = 0;
+  #exited = 0;
 
   /** An empty index; `onChange` is told each address whose containers changed. */
   constructor(onChange: (address: string) => void) {
     this.#onChange = onChange;
   }
 
-  /** How many containers exist. */
+  /** How many containers exist, but for those that ended. */
   get size(): number {
-    return this.#entries.size;
+    return this.#entries.size - this.#exited;
   }
 
   /** What has been learned until now: see {@link Moment.order}. */
@@ -109,9 +120,26 @@ export class ContainerIndex {
     return this.#byAddress.get(address) ?? [];
   }
 
-  /** The containers in another one's network. */
+  /** Containers that may share anybody's network, until they are described. */
+  get unread(): ReadonlySet<string> {
+    return this.#unread;
+  }
+
+  /**
+   * The containers in another one's network, also through others, whether
+   * they run or not: one that ended may be started before its event comes.
+   */
   joiners({ id, name }: Entry): readonly string[] {
-    return [id, name].flatMap((key) => [...this.#joiners.get(key) ?? []]);
+    const found = new Set<string>();
+    const keys = [id, name];
+    for (const key of keys) {
+      for (const joiner of this.#joiners.get(key) ?? []) {
+        if (found.has(joiner)) continue;
+        found.add(joiner);
+        keys.push(joiner, this.#entries.get(joiner)?.name ?? joiner);
+      }
+    }
+    return [...found].filter((joiner) => this.#entries.has(joiner));
   }
 
   /**
@@ -153,16 +181,19 @@ export class ContainerIndex {
   apply(ask: number, id: string, state: ContainerState | undefined): boolean {
     if ((this.#touched.get(id) ?? 0) > ask) return false;
     const before = this.#entries.get(id);
-    const exists = state !== undefined && !state.hasExited;
-    this.#put(id, before, exists ? this.#learn(state, before) : undefined);
-    if (!exists || (state.isRunning && state.facts)) this.#begun.delete(id);
+    this.#unread.delete(id);
+    // What was asked later is known already.
+    if (before && before.asked > ask) return true;
+    this.#put(id, before, state && this.#learn(ask, state, before));
+    const isSettled = !state || state.hasExited;
+    if (isSettled || (state.isRunning && state.facts)) this.#begun.delete(id);
     return true;
   }
 
   /** Takes a list of all containers, which ends those that it lacks. */
   replace(ask: number, states: readonly ContainerState[]): void {
     const listed = new Set(states.map(({ id }) => id));
-    for (const id of [...this.#entries.keys()]) {
+    for (const id of [...this.#entries.keys(), ...this.#unread]) {
       if (!listed.has(id)) this.apply(ask, id, undefined);
     }
     for (const state of states) this.apply(ask, state.id, state);
@@ -178,6 +209,7 @@ export class ContainerIndex {
       this.#touch(id);
       this.#begun.delete(id);
       this.#withdraw(id, DESTROYED.has(action));
+      if (DESTROYED.has(action)) this.#unread.delete(id);
       return !DESTROYED.has(action);
     }
     if (action === "disconnect") {
@@ -195,10 +227,12 @@ export class ContainerIndex {
   /** Forgets events: some were missed. */
   lose(): void {
     this.#begun.clear();
+    this.#unread.clear();
   }
 
   #touch(id: string): void {
     const order = ++this.#order;
+    if (this.#entries.get(id)?.isPartial !== false) this.#unread.add(id);
     if (this.#asked.size === 0) return;
     this.#touched.delete(id);
     this.#touched.set(id, order);
@@ -227,7 +261,11 @@ export class ContainerIndex {
     this.#put(id, before, { ...before, holdings: new Map(left) });
   }
 
-  #learn(state: ContainerState, before: Entry | undefined): Entry {
+  #learn(
+    asked: number,
+    state: ContainerState,
+    before: Entry | undefined,
+  ): Entry {
     const order = ++this.#order;
     // A list does not tell the start: the next inspection will.
     const startedAt = state.facts?.startedAt ??
@@ -250,9 +288,13 @@ export class ContainerIndex {
           : { network, endpoint, order, sinceMs },
       );
     }
-    const { id, name, isRunning } = state;
-    const joins = state.isPartial ? before?.joins : state.joins;
-    return { id, name, isRunning, startedAt, joins, holdings };
+    const { id, name, isRunning, hasExited } = state;
+    return {
+      ...{ id, name, isRunning, hasExited, startedAt, asked, holdings },
+      // It is the same for as long as the container exists.
+      joins: state.joins ?? before?.joins,
+      isPartial: state.isPartial && before?.isPartial !== false,
+    };
   }
 
   /** Since when a container certainly has the addresses that it started with, by the engine's clock. */
@@ -273,10 +315,9 @@ export class ContainerIndex {
   #put(id: string, before: Entry | undefined, after: Entry | undefined): void {
     if (after) this.#entries.set(id, after);
     else this.#entries.delete(id);
-    if (before?.joins !== after?.joins) {
-      this.#leave(id, before?.joins);
-      this.#join(id, after?.joins);
-    }
+    this.#exited += Number(after?.hasExited ?? 0) -
+      Number(before?.hasExited ?? 0);
+    // Before the joiners change, for those whose network was shared.
     const changed = new Set([
       ...before?.holdings.keys() ?? [],
       ...after?.holdings.keys() ?? [],

@@ -23,9 +23,9 @@ export interface ContainerState {
   readonly id: string;
   /** Without the slash that the Docker API puts before it. */
   readonly name: string;
-  /** Whether its processes exist; those of a paused one do. */
+  /** Whether its processes exist, as those of a paused one and of one that is being stopped do. */
   readonly isRunning: boolean;
-  /** Whether it has ended for good, unless somebody starts it anew. */
+  /** Whether it has ended, until somebody starts it anew. */
   readonly hasExited: boolean;
   /** Its addresses; of a container that does not run, none. */
   readonly endpoints: readonly Endpoint[];
@@ -35,7 +35,7 @@ export interface ContainerState {
   readonly finishedAt: string | undefined;
   /** All that clients may need; undefined in a list. */
   readonly facts: ContainerFacts | undefined;
-  /** Whether a list leaves out whose network it shares. */
+  /** Whether it is left out whose network it shares, as podman's lists do. */
   readonly isPartial: boolean;
 }
 
@@ -62,7 +62,12 @@ export interface Engine {
    * @returns What happens after the call, until the engine closes the stream.
    */
   events(signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
-  /** Lists containers that were created or run. */
+  /**
+   * Whether it may tell what happened after clients saw it; default: not.
+   * Known once {@link events} answered.
+   */
+  readonly hasLateEvents?: boolean;
+  /** Lists all containers that exist, also those that ended. */
   list(signal: AbortSignal): Promise<readonly ContainerState[]>;
   /**
    * Describes a container.

@@ -6,6 +6,7 @@
  * @see {@link https://docs.docker.com/reference/api/engine/ | Docker Engine API}
  */
 
+import { parseJson } from "$core/json.ts";
 import * as v from "valibot";
 import type { ContainerState, Endpoint, EngineEvent } from "./engine.ts";
 import { plainAddress } from "./host_addresses.ts";
@@ -24,7 +25,15 @@ export interface Described {
   states(gateways: Gateways): ContainerState[];
 }
 
-const ID = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+/** As {@link ContainerState.id}. */
+const ID_PATTERN = /^[0-9a-f]{64}$/;
+
+const ID = v.pipe(v.string(), v.regex(ID_PATTERN));
+
+/** `stopping` is podman's word: the processes were only asked to end. */
+const RUNNING = /^(running|paused|stopping)$/;
+
+const EXITED = /^(exited|stopped|dead|removing)$/;
 
 const TEXT = v.nullish(v.string(), "");
 
@@ -166,28 +175,42 @@ export function readEvent(json: unknown): EngineEvent | "other" | undefined {
   const isNetwork = Type === "network";
   if (!isNetwork && Type !== "container") return "other";
   const container = isNetwork ? Actor.Attributes?.container ?? id : Actor.ID;
-  if (!container) return "other";
+  // Networks have further members, such as swarm's own.
+  if (!ID_PATTERN.test(container ?? "")) return isNetwork ? "other" : undefined;
   return {
-    container,
+    container: container ?? "",
     action: Action,
     network: isNetwork && container !== Actor.ID ? Actor.ID : undefined,
     atMs: Math.ceil(timeNano ? timeNano / 1e6 : (time ?? 0) * 1000),
   };
 }
 
+/**
+ * Reads the beginning of a line of `GET /events` that is too long: what makes
+ * it so are the labels of a container, which come after its id.
+ *
+ * @param text The beginning, to after the id at least.
+ * @returns Undefined for what is no event of a container. Its time is unknown.
+ */
+export function readCutEvent(text: string): EngineEvent | undefined {
+  const end = text.indexOf(`"Attributes":`);
+  if (end === -1) return undefined;
+  const event = readEvent(parseJson(`${text.slice(0, end)}"Attributes":{}}}`));
+  return event && event !== "other" ? { ...event, atMs: Infinity } : undefined;
+}
+
 function listedState(row: Listed, gateways: Gateways): ContainerState {
-  const isRunning = row.State === "running" || row.State === "paused";
+  const isRunning = RUNNING.test(row.State);
   return {
     id: row.Id,
     name: plainName(row.Names?.[0] ?? ""),
     isRunning,
-    hasExited: false,
+    hasExited: EXITED.test(row.State),
     endpoints: isRunning ? endpointsOf(row, gateways) : [],
     joins: joinedOf(row),
     finishedAt: undefined,
     facts: undefined,
-    // Podman does not tell; of one that runs, the address does.
-    isPartial: !isRunning && !row.HostConfig?.NetworkMode,
+    isPartial: !row.HostConfig?.NetworkMode,
   };
 }
 
@@ -196,14 +219,14 @@ function inspectedState(
   gateways: Gateways,
 ): ContainerState {
   const { Id: id, State, Config } = found;
-  const isRunning = (State.Running || State.Paused === true) &&
-    !State.Restarting;
+  const isRunning = !State.Restarting &&
+    (State.Running || State.Paused === true || RUNNING.test(State.Status));
   const name = plainName(found.Name);
   return {
     id,
     name,
     isRunning,
-    hasExited: /^(exited|stopped|dead|removing)$/.test(State.Status),
+    hasExited: EXITED.test(State.Status),
     endpoints: isRunning ? endpointsOf(found, gateways) : [],
     joins: joinedOf(found),
     finishedAt: State.FinishedAt ?? undefined,

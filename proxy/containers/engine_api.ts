@@ -14,6 +14,7 @@ import {
   type Described,
   GATEWAY_NETWORK,
   type Gateways,
+  readCutEvent,
   readEvent,
   readGateways,
   readInspected,
@@ -28,7 +29,7 @@ const MAX_LIST_BYTES = 64 << 20;
 /** A container's environment cannot exceed 2 MiB. */
 const MAX_ANSWER_BYTES = 8 << 20;
 
-/** An event has all labels of its container. */
+/** An event has all labels of its container; of a longer one the beginning is read. */
 const MAX_EVENT_CHARS = 1 << 20;
 
 /** An engine that does not answer by then hangs. */
@@ -36,9 +37,6 @@ const ANSWER_TIMEOUT_MS = 5000;
 
 /** A list of ten thousand takes an engine some seconds. */
 const LIST_TIMEOUT_MS = 30_000;
-
-/** `restarting` is no word of podman, and such containers have no address. */
-const LISTED = { status: ["created", "running", "paused"] };
 
 const FOLLOWED = { type: ["container", "network"] };
 
@@ -61,6 +59,7 @@ export class EngineApi implements Engine {
   readonly socket: string;
   readonly #clock: Clock;
   readonly #closing = new AbortController();
+  #hasLateEvents = false;
 
   /**
    * Connects when it is asked.
@@ -73,9 +72,15 @@ export class EngineApi implements Engine {
     this.#clock = clock;
   }
 
+  /** See {@link Engine.hasLateEvents}; only of Docker it is known that it has none. */
+  get hasLateEvents(): boolean {
+    return this.#hasLateEvents;
+  }
+
   /** See {@link Engine.events}. */
   async events(signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const answer = await this.#open(`/events${filter(FOLLOWED)}`, signal);
+    this.#hasLateEvents = !answer.server.startsWith("Docker/");
     if (answer.status === 200) return this.#readEvents(answer);
     answer.close();
     throw garbage("events", `status ${answer.status}`);
@@ -84,7 +89,7 @@ export class EngineApi implements Engine {
   /** See {@link Engine.list}. */
   async list(signal: AbortSignal): Promise<readonly ContainerState[]> {
     const found = await this.#ask({
-      path: `/containers/json${filter(LISTED)}`,
+      path: "/containers/json?all=1",
       subject: "all containers",
       read: readList,
       signal,
@@ -102,7 +107,9 @@ export class EngineApi implements Engine {
       subject: "a container",
       read: readInspected,
     });
-    return found?.states(await this.#gateways(found))[0];
+    const state = found?.states(await this.#gateways(found))[0];
+    if (state && state.id !== id) throw garbage("a container", "another one");
+    return state;
   }
 
   /** See {@link Engine.close}. */
@@ -171,12 +178,15 @@ export class EngineApi implements Engine {
       for (;;) {
         const { value, done } = await this.#try(() => pieces.next());
         const piece = done ? "\n" : decoder.decode(value, { stream: true });
-        const lines = (text + piece).split("\n");
+        const [first = "", ...others] = piece.split("\n");
+        if (text.length <= MAX_EVENT_CHARS) text += first;
+        const lines = [text, ...others];
         text = lines.pop() ?? "";
-        if (text.length > MAX_EVENT_CHARS) throw garbage("events", "no end");
         for (const line of lines) {
           if (line.trim() === "") continue;
-          const event = readEvent(parseJson(line));
+          const event = line.length > MAX_EVENT_CHARS
+            ? readCutEvent(line)
+            : readEvent(parseJson(line));
           if (!event) throw garbage("events", "something else");
           if (event !== "other") yield event;
         }

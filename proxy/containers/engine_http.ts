@@ -18,6 +18,8 @@ import { Wire } from "../http1/wire.ts";
 export interface EngineAnswer {
   /** Of HTTP. */
   readonly status: number;
+  /** What the engine calls itself, such as `Docker/20.10.24 (linux)`; may be empty. */
+  readonly server: string;
   /** The rest of the connection; leaving the loop closes it. */
   readonly body: AsyncIterable<Uint8Array<ArrayBuffer>>;
   /** Closes the connection. */
@@ -55,6 +57,7 @@ export async function getFromEngine(
     const [length] = head.values("content-length");
     return {
       status: head.status,
+      server: head.values("server")[0] ?? "",
       body: readBody(wire, length === undefined ? undefined : +length, close),
       close,
     };

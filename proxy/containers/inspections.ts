@@ -1,5 +1,5 @@
 /**
- * Questions about single containers: few at a time, and for each container at
+ * Questions to an engine, such as about one container: few at a time, and for each container at
  * most one that is asked and one that waits, however many want to know.
  *
  * @module
@@ -7,6 +7,9 @@
 
 /** More would only queue inside the engine. */
 const MAX_AT_ONCE = 8;
+
+/** Those that hang must not keep the clients of others waiting. */
+const MAX_URGENT = 32;
 
 /** A question that has not been asked yet. */
 interface Waiting<T> {
@@ -65,11 +68,13 @@ export class Inspections<T> {
   }
 
   #next(): void {
-    while (this.#asked.size < MAX_AT_ONCE) {
-      const id = this.#urgent.values().next().value ??
-        this.#later.values().next().value;
+    for (;;) {
+      const urgent = this.#urgent.values().next().value;
+      const id = urgent ?? this.#later.values().next().value;
       const waiting = id === undefined ? undefined : this.#waiting.get(id);
       if (id === undefined || !waiting) return;
+      const max = id === urgent ? MAX_URGENT : MAX_AT_ONCE;
+      if (this.#asked.size >= max) return;
       this.#urgent.delete(id);
       this.#later.delete(id);
       this.#waiting.delete(id);

@@ -223,7 +223,7 @@ export class MetadataFront {
       const { code, message, hint } = toMoatError(error);
       const { log } = this.#options.platform;
       if (!this.#told.isRepeated(code)) {
-        log.warn("metadata-grant-missing", { code, message, hint });
+        log.warn("metadata-grant-unusable", { code, message, hint });
       }
       throw new NoClient(
         code === "grant-not-found" ? GRANT_GONE : GRANT_UNREADABLE,

@@ -103,15 +103,14 @@ export async function servePodman(
     args: ["system", "service", "--time=0", `unix://${path}`],
     ...{ stdin: "null", stdout: "null", stderr: "null" },
   }).spawn();
-  await eventually("podman's API", async () => {
-    (await Deno.connect({ transport: "unix", path })).close();
-    return true;
-  });
-  let ended: Promise<unknown> | undefined;
-  const end = () => {
+  await eventually("podman's socket", () => isThere(path));
+  const end = async () => {
     child.kill("SIGTERM");
-    return child.status;
+    await child.status;
+    // What is there is that of the next one.
+    await Deno.remove(path).catch(() => {});
   };
+  let ended: Promise<void> | undefined;
   return {
     async [Symbol.asyncDispose]() {
       await (ended ??= end());

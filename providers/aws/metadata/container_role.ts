@@ -223,14 +223,19 @@ function badDefault(what: "role" | "account", text: string, wanted: string) {
 
 /** A name without a path may be that of a role with one; a path must be right. */
 function readFound(arn: string, resource: string): RoleArn {
-  const role = readRoleArn(arn, () =>
+  const garbage = (found: string) =>
     failure(
       "sts-garbage",
-      `Cannot look up the role ${
-        quoted(resource)
-      }: IAM answered something that is no ARN of a role`,
+      `Cannot look up the role ${quoted(resource)}: IAM answered ${found}`,
       { hint: "check that AWS_ENDPOINT_URL_IAM names IAM" },
-    ));
+    );
+  const role = readRoleArn(
+    arn,
+    () => garbage("something that is no ARN of a role"),
+  );
+  // IAM knows names in any case.
+  const asked = resource.slice(resource.lastIndexOf("/") + 1).toLowerCase();
+  if (role.roleName.toLowerCase() !== asked) throw garbage("another role");
   if (!resource.includes("/") || arn.endsWith(`:role/${resource}`)) return role;
   throw failure(
     "role-unknown",
