@@ -178,7 +178,7 @@ async function walk(t: Deno.TestContext, host: Host): Promise<void> {
     assert.deepEqual(await host.found(), ["cloud 0", "cloud 0"]);
   });
   await t.step(
-    "what moat had to say to STS did not go to the service",
+    "each session was one that STS gave",
     async () => {
       assert.ok((await bed.asked("AssumeRole")).length >= 3);
     },

@@ -317,19 +317,18 @@ export class ContainerIndex {
     else this.#entries.delete(id);
     this.#exited += Number(after?.hasExited ?? 0) -
       Number(before?.hasExited ?? 0);
-    // Before the joiners change, for those whose network was shared.
     const changed = new Set([
       ...before?.holdings.keys() ?? [],
       ...after?.holdings.keys() ?? [],
     ]);
     for (const address of changed) this.#setHolder(address, before, after);
-    if (before?.joins !== after?.joins) {
-      for (const target of [before?.joins, after?.joins]) {
-        for (const key of this.#find(target)?.holdings.keys() ?? []) {
-          changed.add(key);
-        }
-      }
+    if (
+      before?.joins !== after?.joins || before?.isRunning !== after?.isRunning
+    ) {
+      const target = after?.joins ?? before?.joins;
+      for (const address of this.#shared(target)) changed.add(address);
     }
+    this.#relate(id, before?.joins, after);
     for (const address of changed) this.#onChange(address);
   }
 
@@ -344,6 +343,20 @@ export class ContainerIndex {
     else this.#byAddress.delete(address);
   }
 
+  #relate(
+    id: string,
+    before: string | undefined,
+    after: Entry | undefined,
+  ): void {
+    this.#ghosts.delete(id);
+    if (!after && before !== undefined && this.#joiners.has(id)) {
+      this.#ghosts.set(id, before);
+    } else if (before !== after?.joins) {
+      this.#leave(id, before);
+      this.#join(id, after?.joins);
+    }
+  }
+
   #join(id: string, target: string | undefined): void {
     if (target === undefined) return;
     const joiners = this.#joiners.get(target) ?? new Set();
@@ -354,12 +367,30 @@ export class ContainerIndex {
     if (target === undefined) return;
     const joiners = this.#joiners.get(target);
     joiners?.delete(id);
-    if (joiners?.size === 0) this.#joiners.delete(target);
+    if (joiners?.size !== 0) return;
+    this.#joiners.delete(target);
+    // Nobody needs to know any more whose network that was.
+    this.#leave(target, this.#ghosts.get(target));
+    this.#ghosts.delete(target);
+  }
+
+  /** The addresses of a network that somebody shares, also through others. */
+  #shared(target: string | undefined): Set<string> {
+    const addresses = new Set<string>();
+    const seen = new Set<string>();
+    while (target !== undefined && !seen.has(target)) {
+      seen.add(target);
+      const entry = this.#find(target);
+      for (const address of entry?.holdings.keys() ?? []) {
+        addresses.add(address);
+      }
+      target = entry ? entry.joins : this.#ghosts.get(target);
+    }
+    return addresses;
   }
 
   /** Names are rare: engines turn them into ids. */
-  #find(target: string | undefined): Entry | undefined {
-    if (target === undefined) return undefined;
+  #find(target: string): Entry | undefined {
     return this.#entries.get(target) ??
       (ID.test(target)
         ? undefined

@@ -27,6 +27,12 @@ const OPEN_TIMEOUT_MS = 5000;
 const LIST_PAUSE_MS = 250;
 const LIST_SHARE = 20;
 
+/**
+ * How long is waited for the description of a new container: Docker gives none
+ * while one starts, but lists it.
+ */
+const READ_MS = 50;
+
 /** What an engine said of one container. */
 export interface Inspected {
   /** Undefined if there is none. */
@@ -41,6 +47,8 @@ export interface EngineListener {
   changed(address: string): void;
   /** A container was described. */
   described(watch: EngineWatch, state: ContainerState): void;
+  /** A container could not be described: what is known of it counts no more. */
+  unreadable(watch: EngineWatch, id: string): void;
   /** The engine can be asked now, or cannot any more. */
   turned(watch: EngineWatch): void;
 }
@@ -53,12 +61,15 @@ export class EngineWatch {
   readonly #engine: Engine;
   readonly #listener: EngineListener;
   readonly #inspections: Inspections<Inspected>;
+  readonly #lists: Inspections<readonly ContainerState[]>;
   readonly #closing = new AbortController();
   readonly #closed = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
   /** Ends the events that are read now. */
   #session = new AbortController();
   #isSynced = false;
+  /** Which question the last list answers: see {@link ContainerIndex.ask}. */
+  #listed = 0;
   /** Whether a list is due, and why not yet: what ends the pause. */
   #isListWanted = false;
   #endPause: (() => void) | undefined;
@@ -77,6 +88,7 @@ export class EngineWatch {
     this.#listener = listener;
     this.index = new ContainerIndex((address) => listener.changed(address));
     this.#inspections = new Inspections((id) => this.#inspect(id));
+    this.#lists = new Inspections(() => this.#list());
     this.#ended = this.#run();
   }
 
@@ -95,13 +107,39 @@ export class EngineWatch {
     return this.#inspections.ask(id, true);
   }
 
+  /**
+   * Tells whether the index lacks no container that may have sent something
+   * before a moment.
+   *
+   * @param order The moment: see {@link ContainerIndex.order}.
+   */
+  isComplete(order: number): boolean {
+    return this.index.unread.size === 0 &&
+      (!this.#engine.hasLateEvents || this.#listed > order);
+  }
+
+  /**
+   * Asks for what {@link isComplete} lacks. Of an engine that tells events at
+   * once nothing, but while new containers are not described yet; else a list
+   * that is asked for after the moment, once for all who wait.
+   *
+   * @param order As of {@link isComplete}.
+   * @throws {MoatError} `engine-…`
+   */
+  async complete(order: number): Promise<void> {
+    const unread = [...this.index.unread].map((id) => this.confirm(id));
+    if (unread.length > 0) {
+      const read = Promise.allSettled(unread).then(() => {});
+      await sleep(this.#platform.clock, READ_MS, read);
+    }
+    if (!this.isComplete(order)) await this.#listNow();
+  }
+
   /** Lists the containers anew, soon: some event may be late. */
   refresh(): void {
     if (!this.#isSynced) return;
     this.#isListWanted = true;
-    const session = this.#session;
-    if (this.#endPause) return;
-    this.#list(session.signal).catch(() => session.abort());
+    if (!this.#endPause) this.#listNow().catch(() => {});
   }
 
   /** Stops following it. */
@@ -111,7 +149,7 @@ export class EngineWatch {
     this.#closed.resolve();
     this.#engine.close();
     await this.#ended;
-    await this.#inspections.idle();
+    await Promise.all([this.#inspections.idle(), this.#lists.idle()]);
   }
 
   async #run(): Promise<void> {
@@ -157,20 +195,32 @@ export class EngineWatch {
     );
   }
 
-  async #list(signal: AbortSignal): Promise<void> {
+  /** Lists the containers; an engine that cannot is lost. */
+  async #listNow(): Promise<void> {
+    const session = this.#session;
+    try {
+      await this.#lists.ask("", true);
+    } catch (error) {
+      session.abort();
+      throw error;
+    }
+  }
+
+  async #list(): Promise<readonly ContainerState[]> {
     const { clock } = this.#platform;
+    const { signal } = this.#session;
     const askedAt = clock.now();
     const ask = this.index.ask();
     this.#isListWanted = false;
+    this.#endPause?.();
     this.#endPause = () => {};
     try {
       const states = await this.#engine.list(signal);
-      if (signal.aborted) return;
+      if (signal.aborted) return [];
       this.index.replace(ask, states);
-      for (const { id, isPartial } of states) {
-        if (isPartial) this.#inspectSoon(id);
-      }
+      this.#listed = ask;
       this.#pause(Math.abs(clock.now() - askedAt));
+      return states;
     } finally {
       this.index.answered(ask);
     }
@@ -186,9 +236,12 @@ export class EngineWatch {
   }
 
   async #sync(signal: AbortSignal): Promise<void> {
-    this.#endPause?.();
-    await this.#list(signal);
+    const states = await this.#lists.ask("", true);
     if (signal.aborted) return;
+    // Of one that runs, its address tells whose network it shares.
+    for (const { id, isPartial, isRunning } of states) {
+      if (isPartial && !isRunning) this.#inspectSoon(id);
+    }
     this.#isSynced = true;
     this.#delayMs = FIRST_DELAY_MS;
     this.#trouble = undefined;
@@ -207,6 +260,7 @@ export class EngineWatch {
     this.#endPause?.();
     this.#endPause = undefined;
     this.#inspections.clear(cause);
+    this.#lists.clear(cause);
     if (wasSynced) this.#listener.turned(this);
     if (this.#closing.signal.aborted || this.#trouble === cause.code) return;
     this.#trouble = cause.code;
@@ -219,13 +273,9 @@ export class EngineWatch {
     });
   }
 
-  /** Lets an answer that matters come, or begins anew. */
+  /** Asks about a container for which no client waits. */
   #inspectSoon(id: string): void {
-    this.#inspections.ask(id, false).catch((error) => {
-      const { code } = toMoatError(error);
-      // One container that cannot be read must not take the others away.
-      if (code !== "engine-garbage") this.#session.abort();
-    });
+    this.#inspections.ask(id, false).catch(() => {});
   }
 
   async #inspect(id: string): Promise<Inspected> {
@@ -242,7 +292,11 @@ export class EngineWatch {
         code,
         message,
       });
-      if (code === "engine-garbage") this.index.apply(ask, id, undefined);
+      // One that cannot be read must not take the others away. It stays where
+      // it was, as a reason to refuse; a list tells whether it is there, and
+      // whether the engine answers at all.
+      this.#listener.unreadable(this, id);
+      this.refresh();
       throw error;
     } finally {
       this.index.answered(ask);

@@ -37,8 +37,8 @@ const HOLD_MS = 1000;
 /** How often things may change meanwhile before a client is given up. */
 const MAX_ROUNDS = 20;
 
-/** How many containers with one address are asked about. */
-const MAX_CANDIDATES = 8;
+/** How many containers of one network are asked about; more share it, surely. */
+const MAX_CANDIDATES = 64;
 
 const MESSAGES: Readonly<Record<NoContainer, string>> = {
   "unknown": "No running container has this address",
@@ -141,7 +141,8 @@ class ContainerWatch implements Containers, EngineListener {
     const found = this.#known.get(address);
     if (!found) return;
     const { watch, known: { facts } } = found;
-    const [candidate, other] = this.#candidates(address);
+    const [candidate, other] = this.#candidates(address)
+      .filter(({ watch, id }) => watch.index.get(id)?.isRunning);
     const isSame = candidate?.watch === watch && candidate.id === facts.id &&
       watch.index.get(facts.id)?.startedAt === facts.startedAt;
     if (!isSame || other) this.#end(address);
@@ -158,6 +159,15 @@ class ContainerWatch implements Containers, EngineListener {
         continue;
       }
       if (!isSameFacts(found.known.facts, facts)) this.#end(address);
+    }
+  }
+
+  unreadable(watch: EngineWatch, id: string): void {
+    for (const address of watch.index.get(id)?.holdings.keys() ?? []) {
+      const found = this.#known.get(address);
+      if (found?.watch === watch && found.known.facts.id === id) {
+        this.#end(address);
+      }
     }
   }
 
@@ -203,8 +213,10 @@ class ContainerWatch implements Containers, EngineListener {
     let hasFailed = false;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const candidates = this.#candidates(address);
+      if (candidates.length > MAX_CANDIDATES) return nobody("shared");
       if (candidates.length > 0) {
-        const confirmed = await Promise.race([confirm(candidates), late]);
+        const asked = confirm(candidates, moments);
+        const confirmed = await Promise.race([asked, late]);
         if (confirmed === "late") return nobody("engine-unavailable");
         hasFailed = !confirmed;
         const found = this.#judge(address, confirmed, moments);
@@ -228,16 +240,24 @@ class ContainerWatch implements Containers, EngineListener {
   ): Identified | "again" | "wait" {
     if (!confirmed) return "wait";
     const candidates = this.#candidates(address);
-    const answers = candidates.map(({ id }) => confirmed.get(id));
-    if (answers.some((answer) => !answer?.isCurrent)) return "again";
-    const [candidate, other] = candidates;
+    if (candidates.some(({ id }) => !confirmed.get(id)?.isCurrent)) {
+      return "again";
+    }
+    // What does not run has no connection; whoever starts it holds its lock, so
+    // that the engine answers nobody until it says that it runs.
+    const [candidate, other] = candidates
+      .filter(({ id }) => confirmed.get(id)?.state?.isRunning);
     if (!candidate) return "again";
     if (other) return nobody("shared");
     const { watch, id } = candidate;
     const entry = watch.index.get(id);
-    const facts = answers[0]?.state?.facts;
+    const { facts, endpoints } = confirmed.get(id)?.state ?? {};
     const moment = moments.get(watch);
-    if (!entry || !facts || !moment || entry.startedAt !== facts.startedAt) {
+    if (
+      !entry || !facts || !moment || !watch.isComplete(moment.order) ||
+      entry.startedAt !== facts.startedAt ||
+      !endpoints?.some((endpoint) => endpoint.address === address)
+    ) {
       return "again";
     }
     if (!watch.index.had(entry, address, moment)) return "wait";
@@ -266,30 +286,32 @@ class ContainerWatch implements Containers, EngineListener {
     const found: Candidate[] = [];
     for (const watch of this.#watches) {
       if (!watch.isSynced) continue;
-      for (const holder of watch.index.holders(address)) {
-        const ids = new Set([holder.id, ...watch.index.joiners(holder)]);
-        for (const id of ids) {
-          if (found.some((other) => other.watch === watch && other.id === id)) {
-            continue;
-          }
-          found.push({ watch, id });
-        }
-      }
+      const ids = watch.index.holders(address)
+        .flatMap((holder) => [holder.id, ...watch.index.joiners(holder)]);
+      for (const id of new Set(ids)) found.push({ watch, id });
     }
-    return found.slice(0, MAX_CANDIDATES);
+    return found;
   }
 }
 
-/** Asks about all of them after this call. */
-async function confirm(candidates: readonly Candidate[]): Promise<Confirmed> {
+/** Asks about all of them after this call, and whether there are others. */
+async function confirm(
+  candidates: readonly Candidate[],
+  moments: ReadonlyMap<EngineWatch, Moment>,
+): Promise<Confirmed> {
+  const watches = new Set(candidates.map(({ watch }) => watch));
   try {
-    return new Map(
-      await Promise.all(
+    const [answers] = await Promise.all([
+      Promise.all(
         candidates.map(async ({ watch, id }) =>
           [id, await watch.confirm(id)] as const
         ),
       ),
-    );
+      ...watches.values().map((watch) =>
+        watch.complete(moments.get(watch)?.order ?? Infinity)
+      ),
+    ]);
+    return new Map(answers);
   } catch {
     // Its watch says why, and looks for the engine.
     return undefined;

@@ -107,7 +107,7 @@ export async function servePodman(
   const end = async () => {
     child.kill("SIGTERM");
     await child.status;
-    // What is there is that of the next one.
+    // It would be taken for the next one's.
     await Deno.remove(path).catch(() => {});
   };
   let ended: Promise<void> | undefined;

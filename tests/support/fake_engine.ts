@@ -75,6 +75,10 @@ export class FakeEngine implements AsyncDisposable {
   broken: { body: string; status?: number } | undefined;
   /** Awaited before each inspection is answered, but after its truth is taken. */
   delay: (() => Promise<void>) | undefined;
+  /** Of these no inspection can be read. */
+  readonly unreadable = new Set<string>();
+  /** What it calls itself. */
+  server: string;
   /** Whether events are kept back, to be sent in order by {@link release}. */
   isSilent = false;
   readonly #directory: string | undefined;
@@ -93,6 +97,9 @@ export class FakeEngine implements AsyncDisposable {
     this.url = `unix://${this.socket}`;
     this.#kind = options.kind ?? "docker";
     this.#now = options.now ?? Date.now;
+    this.server = this.#kind === "podman"
+      ? "Libpod/4.3.1 (linux)"
+      : "Docker/20.10.24 (linux)";
   }
 
   /** Starts an engine without containers. */
@@ -221,7 +228,12 @@ export class FakeEngine implements AsyncDisposable {
       path: this.socket,
       signal: this.#kill.signal,
       onListen() {},
-    }, (request) => this.#answer(new URL(request.url).pathname));
+    }, async (request) => {
+      const response = await this.#answer(new URL(request.url));
+      const { server } = this;
+      if (server) response.headers.set("server", server);
+      return response;
+    });
   }
 
   /** An instant of the millisecond before; no two are the same. */
@@ -236,7 +248,9 @@ export class FakeEngine implements AsyncDisposable {
     return container;
   }
 
-  async #answer(path: string): Promise<Response> {
+  async #answer(
+    { pathname: path, searchParams }: URL,
+  ): Promise<Response> {
     const id = /^\/containers\/([^/]+)\/json$/.exec(path)?.[1];
     const isList = path === "/containers/json";
     if (id) this.asked.inspect++;
@@ -247,9 +261,14 @@ export class FakeEngine implements AsyncDisposable {
       const { body, status = 200 } = this.broken;
       return new Response(body, { status });
     }
+    if (id && this.unreadable.has(id)) return new Response("{}");
     if (path === "/events") return new Response(this.#stream());
     const body = JSON.stringify(
-      id ? this.#inspected(id) : isList ? this.#listed() : this.#gateways(),
+      id
+        ? this.#inspected(id)
+        : isList
+        ? this.#listed(searchParams)
+        : this.#gateways(),
     );
     if (id) await this.delay?.();
     return body === undefined
@@ -314,11 +333,10 @@ export class FakeEngine implements AsyncDisposable {
     };
   }
 
-  #listed(): unknown {
+  #listed(asked: URLSearchParams): unknown {
+    const isAll = asked.get("all") === "1";
     return this.#containers.values()
-      .filter(({ status, keepsAddress }) =>
-        keepsAddress || /^(created|running|paused)$/.test(status)
-      )
+      .filter(({ status }) => isAll || /^(running|paused)$/.test(status))
       .map((container) => ({
         Id: container.id,
         Names: [`/${container.name}`],

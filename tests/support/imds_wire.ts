@@ -130,16 +130,6 @@ export class ImdsWire implements AsyncDisposable {
     return this.#host.prefix;
   }
 
-  /** Runs lines of sh, which must succeed. */
-  async must(
-    prefix: readonly string[],
-    lines: readonly string[],
-  ): Promise<void> {
-    const script = lines.join("\n");
-    const { code, stderr } = await run([...prefix, "sh", "-euc", script]);
-    assert.equal(code, 0, `${script}: ${stderr}`);
-  }
-
   /**
    * Makes a client with the address of a container.
    *
