@@ -23,6 +23,9 @@ import { run } from "./support/run.ts";
 /** How often an address may be reused; podman takes the next one each time. */
 const ROUNDS: Readonly<Record<Engine, number>> = { docker: 15, podman: 3 };
 
+/** How often somebody joins a network. */
+const JOINS = 10;
+
 /** An engine, what watches it, and its containers. */
 class IdentityBed implements AsyncDisposable {
   readonly socket: string;
@@ -76,9 +79,30 @@ class IdentityBed implements AsyncDisposable {
   }
 
   /** What follows `run` or `create`. */
-  command(options: readonly string[]): string[] {
+  command(
+    options: readonly string[],
+    argv: readonly string[] = ["sleep", "600"],
+  ): string[] {
     const { mounts, image } = this.#bed;
-    return [...mounts, ...options, image, "sleep", "600"];
+    return [...mounts, ...options, image, ...argv];
+  }
+
+  /** What follows `run` or `create` for one that says so when it begins. */
+  async telling(options: readonly string[]): Promise<string[]> {
+    const folder = `${this.#bed.directory}/begun`;
+    await Deno.mkdir(folder, { recursive: true });
+    await run(["mkfifo", `${folder}/fifo`]);
+    const argv = ["sh", "-c", "echo begun > /opt/fifo; sleep 5"];
+    return this.command([...options, "--volume", `${folder}:/opt`], argv);
+  }
+
+  /** Who has an address at the moment when a {@link telling} container begins. */
+  async identifyFirst(address: string, ...start: string[]): Promise<string> {
+    // To open it here would block all.
+    const begun = run(["cat", `${this.#bed.directory}/begun/fifo`]);
+    const found = begun.then(() => this.identify(address));
+    await this.ask(...start);
+    return await found;
   }
 
   async remove(...ids: string[]): Promise<void> {
@@ -196,12 +220,62 @@ for (const engine of ["podman", "docker"] satisfies Engine[]) {
       const joined = ["--network", `container:${id}`];
       const found = await bed.facts(address);
       const other = await ask("create", ...bed.command(joined));
-      await eventually("their sharing", () => !found.isCurrent);
-      assert.equal(await bed.identify(address), "shared");
+      assert.equal(await bed.identify(address), id);
       await ask("start", other);
+      await eventually("their sharing", () => !found.isCurrent);
       assert.equal(await bed.identify(address), "shared");
       await bed.remove(other);
       assert.equal(await bed.identify(address), id);
+      await bed.remove(id);
+    });
+
+    await t.step(`${JOINS} times one that joined before starts`, async () => {
+      const id = await bed.start();
+      const address = await bed.address(id);
+      const options = ["--network", `container:${id}`];
+      const other = await ask("create", ...await bed.telling(options));
+      for (let round = 0; round < JOINS; round++) {
+        const found = await bed.identifyFirst(address, "start", other);
+        assert.equal(found, "shared", `round ${round}`);
+        await ask("kill", other);
+        await ask("wait", other);
+        assert.equal(await bed.identify(address), id);
+      }
+      await bed.remove(other);
+      await bed.remove(id);
+    });
+
+    await t.step(`${JOINS} times a new one joins`, async () => {
+      const id = await bed.start();
+      const address = await bed.address(id);
+      const options = ["--detach", "--network", `container:${id}`];
+      const command = await bed.telling(options);
+      for (let round = 0; round < JOINS; round++) {
+        const name = `joiner${round}`;
+        const found = await bed.identifyFirst(
+          ...[address, "run", "--name", name] as const,
+          ...command,
+        );
+        assert.equal(found, "shared", `round ${round}`);
+        await bed.remove(name);
+      }
+      assert.equal(await bed.identify(address), id);
+      await bed.remove(id);
+    });
+
+    await t.step("in its network through one that ended", async () => {
+      const id = await bed.start();
+      const address = await bed.address(id);
+      const between = await bed.start("--network", `container:${id}`);
+      const far = await bed.start("--network", `container:${between}`);
+      await ask("kill", between);
+      await ask("wait", between);
+      // Podman removes none whose network others share.
+      if (engine === "docker") await bed.remove(between);
+      assert.equal(await bed.identify(address), "shared");
+      await bed.remove(far);
+      assert.equal(await bed.identify(address), id);
+      if (engine === "podman") await bed.remove(between);
       await bed.remove(id);
     });
 

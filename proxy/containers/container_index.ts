@@ -307,9 +307,7 @@ export class ContainerIndex {
     const begunAt = begun?.get(network) ?? begun?.get(ANY) ?? -Infinity;
     const startedAt = instant(facts.startedAt);
     // What was before the end of its last run is of that run.
-    return begunAt > instant(finishedAt ?? "")
-      ? Math.min(begunAt, startedAt)
-      : startedAt;
+    return begunAt > instant(finishedAt ?? "") ? begunAt : startedAt;
   }
 
   #put(id: string, before: Entry | undefined, after: Entry | undefined): void {

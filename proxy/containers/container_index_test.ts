@@ -4,6 +4,7 @@ import type { ContainerState, EngineEvent } from "./engine.ts";
 
 const A = "a".repeat(64);
 const B = "b".repeat(64);
+const C = "c".repeat(64);
 const IP = "10.0.0.2";
 const NEVER = "0001-01-01T00:00:00Z";
 const START = "2026-01-01T00:00:10.5Z";
@@ -105,10 +106,8 @@ for (const gone of ["nothing", "an end"]) {
   Deno.test(`apply() takes the address away with ${gone}`, () => {
     const index = new Told();
     index.tell(A, state(A));
-    index.tell(
-      A,
-      gone === "nothing" ? undefined : state(A, { hasExited: true }),
-    );
+    const ended = { isRunning: false, hasExited: true, ip: "" };
+    index.tell(A, gone === "nothing" ? undefined : state(A, ended));
     assert.deepEqual(index.ids(), []);
     assert.equal(index.size, 0);
   });
@@ -216,7 +215,6 @@ Deno.test("joiners() knows who shares a network, by id or name", () => {
   const index = new Told();
   index.tell(A, state(A));
   index.tell(B, state(B, { ip: "", joins: A }));
-  const C = "c".repeat(64);
   index.tell(C, state(C, { ip: "", joins: "aaa" }));
   const [holder] = index.holders(IP);
   assert.ok(holder);
@@ -231,13 +229,131 @@ Deno.test("apply() tells the address that somebody begins to share", () => {
   assert.deepEqual(index.changed, [IP]);
 });
 
-Deno.test("joiners() forgets who ended", () => {
+const JOINED = { ip: "", joins: A };
+const ENDED = { isRunning: false, hasExited: true };
+
+Deno.test("apply() tells the address that somebody runs at again", () => {
   const index = new Told();
   index.tell(A, state(A));
-  index.tell(B, state(B, { ip: "", joins: A }));
-  index.tell(B, undefined);
+  index.tell(B, state(B, { ...JOINED, ...ENDED }));
+  index.changed.length = 0;
+  index.tell(B, state(B, JOINED));
+  assert.deepEqual(index.changed, [IP]);
+});
+
+function joiners(index: Told): readonly string[] | undefined {
   const [holder] = index.holders(IP);
-  assert.deepEqual(holder && index.joiners(holder), []);
+  return holder && index.joiners(holder);
+}
+
+Deno.test("joiners() keeps who ended, who is not counted", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(B, state(B, { ...JOINED, ...ENDED }));
+  assert.deepEqual(joiners(index), [B]);
+  assert.equal(index.size, 1);
+});
+
+for (const gone of ["an answer", "an event", "a list"]) {
+  Deno.test(`joiners() forgets who was destroyed, by ${gone}`, () => {
+    const index = new Told();
+    index.tell(A, state(A));
+    index.tell(B, state(B, JOINED));
+    if (gone === "an answer") index.tell(B, undefined);
+    if (gone === "an event") index.happened(event(B, "destroy"));
+    if (gone === "a list") index.list(state(A, { startedAt: null }));
+    assert.deepEqual(joiners(index), []);
+  });
+}
+
+Deno.test("joiners() knows who shares a network through another one", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(C, state(C, { ip: "", joins: B }));
+  index.tell(B, state(B, JOINED));
+  assert.deepEqual(joiners(index), [B, C]);
+});
+
+Deno.test("joiners() knows who shared it through one that is gone", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(B, state(B, JOINED));
+  index.tell(C, state(C, { ip: "", joins: B }));
+  index.tell(B, undefined);
+  assert.deepEqual(joiners(index), [C]);
+  index.changed.length = 0;
+  index.tell(C, undefined);
+  assert.deepEqual([joiners(index), index.changed], [[], [IP]]);
+});
+
+Deno.test("joiners() ends although containers share in a circle", () => {
+  const index = new Told();
+  index.tell(A, state(A, { joins: C }));
+  index.tell(B, state(B, JOINED));
+  index.tell(C, state(C, { ip: "", joins: B }));
+  assert.deepEqual(joiners(index), [B, C, A]);
+});
+
+Deno.test("joiners() keeps what a list leaves out", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(B, state(B, JOINED));
+  index.list(
+    state(A, { startedAt: null }),
+    state(B, { ip: "", startedAt: null, isPartial: true }),
+  );
+  assert.deepEqual(joiners(index), [B]);
+});
+
+Deno.test("unread has who is new, until it is described", () => {
+  const index = new Told();
+  index.happened(event(B, "create"));
+  assert.deepEqual([...index.unread], [B]);
+  index.tell(B, state(B));
+  index.happened(event(B, "start"));
+  assert.deepEqual([...index.unread], []);
+});
+
+const READ: Record<string, (index: Told) => void> = {
+  "there is none": (index) => index.tell(B, undefined),
+  "a list lacks it": (index) => index.list(),
+  "a list has it": (index) => index.list(state(B, { startedAt: null })),
+  "it is destroyed": (index) => void index.happened(event(B, "destroy")),
+  "the engine is lost": (index) => index.lose(),
+};
+
+for (const [name, read] of Object.entries(READ)) {
+  Deno.test(`unread loses a new one when ${name}`, () => {
+    const index = new Told();
+    index.happened(event(B, "create"));
+    read(index);
+    assert.deepEqual([...index.unread], []);
+  });
+}
+
+Deno.test("unread keeps a new one whose answer was overtaken", () => {
+  const index = new Told();
+  index.happened(event(B, "create"));
+  const ask = index.ask();
+  index.happened(event(B, "start"));
+  index.replace(ask, [state(B)]);
+  assert.deepEqual([...index.unread], [B]);
+});
+
+Deno.test("unread has who was only listed, when something happens to it", () => {
+  const index = new Told();
+  index.list(state(B, { startedAt: null, isPartial: true }));
+  assert.deepEqual([...index.unread], []);
+  index.happened(event(B, "start"));
+  assert.deepEqual([...index.unread], [B]);
+});
+
+Deno.test("apply() takes no older answer for a newer one", () => {
+  const index = new Told();
+  const ask = index.ask();
+  index.tell(A, state(A));
+  assert.equal(index.apply(ask, A, state(A, { ip: "10.0.0.3" })), true);
+  assert.deepEqual([index.ids(), index.ids("10.0.0.3")], [[A], []]);
 });
 
 Deno.test("had() is true for what the index knew, at any time of the clock", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  readCutEvent,
   readEvent,
   readGateways,
   readInspected,
@@ -144,7 +145,9 @@ const EXITED: Record<string, boolean> = {
   running: false,
   paused: false,
   restarting: false,
+  stopping: false,
   exited: true,
+  stopped: true,
   dead: true,
   removing: true,
 };
@@ -154,6 +157,12 @@ for (const [status, hasExited] of Object.entries(EXITED)) {
     assert.equal(inspected(stateOf({ Status: status })).hasExited, hasExited);
   });
 }
+
+Deno.test("one that podman was only asked to stop still runs", () => {
+  const status = { Status: "stopping", Running: false };
+  assert.equal(inspected(stateOf(status)).isRunning, true);
+  assert.equal(listed({ State: "stopping" }).isRunning, true);
+});
 
 Deno.test("readInspected() knows whose network is shared", () => {
   const json = docker({ HostConfig: { NetworkMode: `container:${B}` } });
@@ -234,10 +243,14 @@ Deno.test("readList() takes podman's rows without HostConfig and networks", () =
   assert.deepEqual([isRunning, endpoints, joins], [true, [], undefined]);
 });
 
-Deno.test("readList() asks for more of what podman has created only", () => {
-  assert.equal(listed({ State: "created", HostConfig: null }).isPartial, true);
-  assert.equal(listed({ State: "created" }).isPartial, false);
-  assert.equal(listed({ HostConfig: null }).isPartial, false);
+Deno.test("readList() does not know whose network is shared, of podman", () => {
+  assert.equal(listed({ HostConfig: null }).isPartial, true);
+  assert.equal(listed({}).isPartial, false);
+});
+
+Deno.test("readList() knows what has ended", () => {
+  const { isRunning, hasExited, endpoints } = listed({ State: "exited" });
+  assert.deepEqual([isRunning, hasExited, endpoints], [false, true, []]);
 });
 
 const EVENTS: { name: string; json: unknown; event: unknown }[] = [
@@ -287,10 +300,42 @@ for (
   const json of [
     { Type: "image", Action: "pull", Actor: { ID: "alpine" } },
     { Type: "network", Action: "create", Actor: { ID: B } },
+    {
+      Type: "network",
+      Action: "connect",
+      Actor: { ID: B, Attributes: { container: "ingress-sbox" } },
+    },
   ]
 ) {
   Deno.test(`readEvent() leaves ${json.Type} ${json.Action} out`, () => {
     assert.equal(readEvent(json), "other");
+  });
+}
+
+const CUT = `{"status":"start","id":"${A}","from":"a\\"Attributes\\":",` +
+  `"Type":"container","Action":"start",` +
+  `"Actor":{"ID":"${A}","Attributes":{"x":"yyy`;
+
+Deno.test("readCutEvent() reads the beginning, and no time", () => {
+  assert.deepEqual(readCutEvent(CUT), {
+    container: A,
+    action: "start",
+    network: undefined,
+    atMs: Infinity,
+  });
+});
+
+for (
+  const text of [
+    "",
+    "x".repeat(99),
+    CUT.slice(0, 40),
+    CUT.replaceAll(A, "x"),
+    CUT.replace(`"Type":"container"`, `"Type":"image"`),
+  ]
+) {
+  Deno.test(`readCutEvent() refuses ${text.slice(0, 10)}, ${text.length} long`, () => {
+    assert.equal(readCutEvent(text), undefined);
   });
 }
 
@@ -316,7 +361,9 @@ for (const json of [undefined, {}, [{}], [{ ...ROW, Id: "x" }], ["a"]]) {
   });
 }
 
-for (const json of [undefined, "a", {}, { Action: "start" }]) {
+const BAD_ID = { Action: "start", Actor: { ID: "../../images" } };
+
+for (const json of [undefined, "a", {}, { Action: "start" }, BAD_ID]) {
   Deno.test(`readEvent() refuses ${JSON.stringify(json)}`, () => {
     assert.equal(readEvent(json), undefined);
   });

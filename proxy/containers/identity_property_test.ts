@@ -15,6 +15,8 @@ import { watchEngines } from "./watch.ts";
 const ADDRESSES = ["10.0.0.1", "10.0.0.2"];
 const NEVER = "0001-01-01T00:00:00Z";
 const SLOTS = ["a", "b"];
+/** Containers in the network of another one. */
+const JOINERS = ["j", "k"];
 
 /** One time that a container runs, from when its address is given. */
 interface Start {
@@ -26,13 +28,19 @@ interface Start {
 interface Real {
   name: string;
   run: Start | undefined;
-  address: string | undefined;
-  endpoint: string;
+  /** Its endpoint by address. */
+  addresses: Map<string, string>;
+  /** Of these, which it got while it ran. */
+  further: Set<string>;
+  /** Whose network it shares. */
+  joins: string | undefined;
   finishedAt: string;
 }
 
 /** A question whose answer is taken from the truth, and sent later. */
 interface Asked {
+  /** Whose locks it needs: whoever starts a container holds its lock. */
+  readonly locks: () => Iterable<string>;
   readonly take: () => unknown;
   readonly send: (answer: unknown) => void;
   readonly fail: (error: unknown) => void;
@@ -68,20 +76,27 @@ class World implements Engine {
     return Promise.resolve(this.#stream());
   }
 
+  get hasLateEvents(): boolean {
+    return !this.#tellsEndpoints;
+  }
+
   list(): Promise<readonly ContainerState[]> {
-    return this.#ask(() =>
-      [...this.real.keys()].flatMap((id) => {
-        const state = this.#state(id);
-        // As Docker, it does not list what has ended, nor when one started.
-        return state && !state.hasExited
-          ? [{ ...state, facts: undefined, finishedAt: undefined }]
-          : [];
-      })
+    const isPodman = !this.#tellsEndpoints;
+    return this.#ask(
+      // Docker lists what it knew last.
+      () => isPodman ? this.real.keys() : [],
+      () =>
+        [...this.real.keys()].flatMap((id) => {
+          const state = this.#state(id);
+          const unsaid = { facts: undefined, finishedAt: undefined };
+          const partial = isPodman && { joins: undefined, isPartial: true };
+          return state ? [{ ...state, ...unsaid, ...partial }] : [];
+        }),
     );
   }
 
   inspect(id: string): Promise<ContainerState | undefined> {
-    return this.#ask(() => this.#state(id));
+    return this.#ask(() => [id], () => this.#state(id));
   }
 
   close(): void {
@@ -95,7 +110,56 @@ class World implements Engine {
 
   /** Who has an address. */
   holder(address: string): Start | undefined {
-    return this.real.values().find((real) => real.address === address)?.run;
+    return this.real.values().find((real) => real.addresses.has(address))?.run;
+  }
+
+  /** Who else runs in the network of a container. */
+  sharers(id: string): Start[] {
+    return this.real.values().filter((real) =>
+      real.run && real.joins !== undefined && this.#root(real) === id
+    ).map(({ run }) => run).filter((run) => run !== undefined).toArray();
+  }
+
+  /** Puts a container into the network of another one. */
+  join(slot: string, target: string): void {
+    const id = this.id(slot);
+    const joins = this.id(target);
+    if (this.real.has(id) || !this.real.has(joins) || slot === target) return;
+    this.real.set(id, {
+      ...{ name: slot, run: undefined, finishedAt: NEVER, joins },
+      ...{ addresses: new Map(), further: new Set() },
+    });
+    this.#send(id, "create");
+    // Docker tells it before it can start.
+    if (this.#tellsEndpoints) this.deliver(this.sent.length - 1);
+  }
+
+  /** Starts a container in another one's network; its client may ask at once. */
+  async run(slot: string): Promise<void> {
+    const id = this.id(slot);
+    const real = this.real.get(id);
+    if (!real?.joins || real.run || !this.real.get(real.joins)?.run) return;
+    await this.tick();
+    real.run = { id };
+  }
+
+  /** Gives a container that runs a further address, as Docker does. */
+  connect(slot: string, address: string): void {
+    const id = this.id(slot);
+    const real = this.real.get(id);
+    if (!this.#tellsEndpoints || this.holder(address)) return;
+    if (!real?.run?.startedAt || real.joins) return;
+    real.addresses.set(address, `e${++this.#last}`);
+    real.further.add(address);
+    this.#send(id, "connect", address);
+  }
+
+  /** Takes an address away from whoever has it. */
+  disconnect(address: string): void {
+    const holder = this.holder(address);
+    if (!this.#tellsEndpoints || !holder?.startedAt) return;
+    this.real.get(holder.id)?.addresses.delete(address);
+    this.#send(holder.id, "disconnect", address);
   }
 
   /** Gives a container its address, before its processes run. */
@@ -107,10 +171,13 @@ class World implements Engine {
     await this.tick();
     const real: Real = {
       name: before?.name ?? "n",
-      address,
+      joins: undefined,
       run: { id },
       finishedAt: before?.finishedAt ?? NEVER,
-      endpoint: this.#tellsEndpoints ? `e${++this.#last}` : "",
+      further: new Set(),
+      addresses: new Map([
+        [address, this.#tellsEndpoints ? `e${++this.#last}` : ""],
+      ]),
     };
     this.real.set(id, real);
     if (this.#tellsEndpoints) this.#send(id, "connect", address);
@@ -135,9 +202,15 @@ class World implements Engine {
     real.run = undefined;
     real.finishedAt = new Date(this.clock.now()).toISOString();
     this.#send(id, "die");
-    if (this.#tellsEndpoints) this.#send(id, "disconnect", real.address);
-    real.address = undefined;
-    if (!isDestroyed) return;
+    if (this.#tellsEndpoints) {
+      for (const address of real.addresses.keys()) {
+        this.#send(id, "disconnect", address);
+      }
+    }
+    real.addresses = new Map();
+    // Nor does podman destroy one whose network others share.
+    const isNeeded = this.real.values().some(({ joins }) => joins === id);
+    if (!isDestroyed || isNeeded) return;
     this.real.delete(id);
     this.#destroyed.set(slot, (this.#destroyed.get(slot) ?? 0) + 1);
     this.#send(id, "destroy");
@@ -172,13 +245,15 @@ class World implements Engine {
 
   /** Takes an answer from the truth, or sends one that was taken. */
   answer(index: number, isSent: boolean): void {
-    const at = index % (this.asked.length || 1);
-    const asked = this.asked[at];
+    const free = this.asked.filter(({ isTaken, locks }) =>
+      isTaken || [...locks()].every((id) => !this.#isLocked(id))
+    );
+    const asked = free[index % (free.length || 1)];
     if (!asked) return;
     if (!asked.isTaken) asked.answer = asked.take();
     asked.isTaken = true;
     if (!isSent) return;
-    this.asked.splice(at, 1);
+    this.asked.splice(this.asked.indexOf(asked), 1);
     asked.send(asked.answer);
   }
 
@@ -194,10 +269,20 @@ class World implements Engine {
     await this.clock.advance(ms);
   }
 
-  #ask<T>(take: () => T): Promise<T> {
+  #isLocked(id: string): boolean {
+    const run = this.real.get(id)?.run;
+    return run !== undefined && run.startedAt === undefined;
+  }
+
+  #root({ joins }: Real): string | undefined {
+    const target = joins === undefined ? undefined : this.real.get(joins);
+    return target?.joins ? this.#root(target) : joins;
+  }
+
+  #ask<T>(locks: Asked["locks"], take: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       const send = (answer: unknown) => resolve(answer as T);
-      this.asked.push({ take, send, fail: reject, isTaken: false });
+      this.asked.push({ locks, take, send, fail: reject, isTaken: false });
     });
   }
 
@@ -209,17 +294,25 @@ class World implements Engine {
   #state(id: string): ContainerState | undefined {
     const real = this.real.get(id);
     if (!real) return undefined;
-    const { name, run, address, endpoint, finishedAt } = real;
+    const { name, run, joins, finishedAt } = real;
     const isRunning = run?.startedAt !== undefined;
+    // Podman tells the addresses of the one whose network it is.
+    const owner = joins === undefined
+      ? real
+      : this.#tellsEndpoints
+      ? undefined
+      : this.real.get(this.#root(real) ?? "");
     return {
       id,
       name,
       isRunning,
       hasExited: run === undefined,
-      endpoints: isRunning && address
-        ? [{ address, network: address, endpoint }]
+      endpoints: isRunning
+        ? [...owner?.addresses ?? []].map(([address, endpoint]) => (
+          { address, network: address, endpoint }
+        ))
         : [],
-      joins: undefined,
+      joins,
       isPartial: false,
       finishedAt,
       facts: {
@@ -244,7 +337,10 @@ class World implements Engine {
 
 /** One move of the world, of the wire, or of a client. */
 type Step =
-  | readonly ["begin" | "takeOver", slot: string, address: string]
+  | readonly ["begin" | "takeOver" | "connect", slot: string, address: string]
+  | readonly ["join", slot: string, target: string]
+  | readonly ["run", slot: string]
+  | readonly ["disconnect", address: string]
   | readonly ["die", slot: string, isDestroyed: boolean]
   | readonly ["start" | "rename", slot: string]
   | readonly ["deliver", index: number]
@@ -276,10 +372,14 @@ class Run {
     switch (step[0]) {
       case "begin":
       case "takeOver":
+      case "connect":
+      case "join":
         await world[step[0]](step[1], step[2]);
         break;
       case "start":
       case "rename":
+      case "run":
+      case "disconnect":
         await world[step[0]](step[1]);
         break;
       case "die":
@@ -306,15 +406,25 @@ class Run {
     await rest();
   }
 
-  /** A client comes: whoever is named must have the address now. */
+  /**
+   * A client comes: whoever is named must have the address now, and nobody else
+   * who may be the client may still run.
+   */
   look(address: string): void {
-    const holder = this.world.holder(address);
+    const { world } = this;
+    const holder = world.holder(address);
+    const sharers = holder ? world.sharers(holder.id) : [];
     this.looks.push((async () => {
       const found = await this.containers.identify(address);
       if ("problem" in found) return;
       this.named++;
       const { id, startedAt } = found.facts;
+      // No engine tells since when it has that; the client has it no more.
+      const isFurther = world.real.get(id)?.further.has(address);
+      if (isFurther && world.holder(address) !== holder) return;
       assert.deepEqual({ id, startedAt }, holder);
+      const left = sharers.filter((run) => world.real.get(run.id)?.run === run);
+      assert.deepEqual(left, []);
       assert.equal(found.isCurrent, true);
     })());
   }
@@ -322,6 +432,7 @@ class Run {
   /** Lets everything arrive that is on its way. */
   async drain(): Promise<void> {
     const { world } = this;
+    for (const slot of [...SLOTS, ...JOINERS]) await world.start(slot);
     for (let i = 0; i < 200; i++) {
       await rest();
       if (world.sent.length + world.asked.length === 0) break;
@@ -336,6 +447,7 @@ async function rest(): Promise<void> {
 }
 
 const slots = fc.constantFrom(...SLOTS);
+const joiners = fc.constantFrom(...JOINERS);
 const addresses = fc.constantFrom(...ADDRESSES);
 const few = fc.nat({ max: 4 });
 
@@ -353,6 +465,12 @@ function steps(isOrdered: boolean): fc.Arbitrary<Step> {
     [1, fc.tuple(one("die"), slots, fc.boolean())],
     [3, fc.tuple(one("takeOver"), slots, addresses)],
     [1, fc.tuple(one("rename"), slots)],
+    [1, fc.tuple(one("connect"), slots, addresses)],
+    [1, fc.tuple(one("disconnect"), addresses)],
+    [3, fc.tuple(one("join"), joiners, fc.oneof(slots, joiners))],
+    [4, fc.tuple(one("run"), joiners)],
+    [3, fc.tuple(one("start"), joiners)],
+    [2, fc.tuple(one("die"), joiners, fc.boolean())],
     [1, fc.tuple(one("tick"), fc.constantFrom(1, 400))],
     [1, fc.tuple(one("lose"))],
   ];
@@ -413,7 +531,9 @@ for (const tellsEndpoints of [true, false]) {
                   startedAt: found.facts.startedAt,
                 };
                 const holder = run.world.holder(address);
-                assert.deepEqual(start, holder?.startedAt ? holder : undefined);
+                const isAlone = holder?.startedAt &&
+                  run.world.sharers(holder.id).length === 0;
+                assert.deepEqual(start, isAlone ? holder : undefined);
               }
             } finally {
               await run.containers.close();

@@ -8,10 +8,17 @@
  * then has the address had it when the connection arrived.
  *
  * **Security:** a container that may set its own addresses (`NET_ADMIN`) can
- * take that of another one; a token besides the address is what helps. A
- * container that is put into another one's network is known from its creation
- * on; one that starts while the engine's events are late may be taken for the
- * other for as long as they are.
+ * take that of another one; a token besides the address is what helps. One
+ * that is put into another one's network makes its address nobody's while it
+ * runs, from its first act on. Docker tells of it before it can start, so moat
+ * asks whether it runs, also after it ended once, as it may have been started
+ * again. Podman may tell later, so for each connection moat asks for a list. An
+ * engine answers neither question while it starts the container in question:
+ * it holds its lock until it has noted that it runs. What cannot be read is
+ * taken for running; a new container that cannot be, is placed by a list. Not
+ * known is whose network it is if the containers between ended and were removed
+ * before moat began, and a connection that a container made, handed to one in
+ * another network, and left behind when it ended.
  *
  * @module
  */
@@ -260,6 +267,8 @@ class ContainerWatch implements Containers, EngineListener {
     ) {
       return "again";
     }
+    // Podman tells the address of whose network it shares, who is not known now.
+    if (entry.joins !== undefined) return "wait";
     if (!watch.index.had(entry, address, moment)) return "wait";
     return this.#keep(address, watch, facts);
   }

@@ -233,19 +233,30 @@ Deno.test("identify() drops an answer that an end has overtaken", async () => {
 });
 
 for (const kind of ["docker", "podman"] as const) {
+  /** A container of the usual address, and a bed of one engine. */
+  const openShared = async () => {
+    const bed = await Bed.open({ kind });
+    const { id } = bed.engine.addContainer({ name: "web", ip: IP });
+    return { bed, found: await bed.known(), networkMode: `container:${id}` };
+  };
+
   Deno.test(`identify() refuses those who share a network of ${kind}`, async () => {
-    await using bed = await Bed.open({ kind });
-    const { engine } = bed;
-    const { id } = engine.addContainer({ name: "web", ip: IP });
-    const found = await bed.known();
-    const networkMode = `container:${id}`;
-    const joined = engine.addContainer({ networkMode, isStarted: false });
+    const { bed, found, networkMode } = await openShared();
+    await using _ = bed;
+    const { id } = bed.engine.addContainer({ networkMode });
     await eventually("its end", () => !found.isCurrent);
     assert.equal(await bed.who(), "shared");
-    engine.start(joined.id);
-    assert.equal(await bed.who(), "shared");
-    engine.die(joined.id);
+    bed.engine.die(id);
     assert.equal(await bed.who(), "web");
+  });
+
+  Deno.test(`identify() does not mind who never ran in a network of ${kind}`, async () => {
+    const { bed, found, networkMode } = await openShared();
+    await using _ = bed;
+    bed.engine.addContainer({ networkMode, isStarted: false });
+    await bed.synced(2);
+    assert.equal(await bed.who(), "web");
+    assert.equal(found.isCurrent, true);
   });
 
   Deno.test(`identify() refuses those who shared a network of ${kind} before`, async () => {
@@ -253,18 +264,202 @@ for (const kind of ["docker", "podman"] as const) {
       kind,
       first: (engine) => {
         const { id } = engine.addContainer({ name: "web", ip: IP });
-        const networkMode = `container:${id}`;
-        engine.addContainer({ networkMode, isStarted: false });
+        engine.addContainer({ networkMode: `container:${id}` });
       },
     });
     await bed.synced(2);
-    await eventually(
-      "its inspection",
-      () => kind === "docker" || bed.engine.asked.inspect > 0,
-    );
     assert.equal(await bed.who(), "shared");
   });
+
+  Deno.test(`identify() refuses who shares a network of ${kind} again, before it is told`, async () => {
+    const { bed, networkMode } = await openShared();
+    await using _ = bed;
+    const { id } = bed.engine.addContainer({ networkMode });
+    await bed.synced(2);
+    bed.engine.die(id);
+    await bed.synced(1);
+    assert.equal(await bed.who(), "web");
+    bed.engine.isSilent = true;
+    bed.engine.start(id);
+    assert.equal(await bed.who(), "shared");
+  });
+
+  Deno.test(`identify() refuses who had ended in a network of ${kind} before, and runs untold`, async () => {
+    let id = "";
+    await using bed = await Bed.open({
+      kind,
+      first: (engine) => {
+        const web = engine.addContainer({ name: "web", ip: IP });
+        const networkMode = `container:${web.id}`;
+        ({ id } = engine.addContainer({ networkMode }));
+        engine.die(id);
+      },
+    });
+    assert.equal(await bed.who(), "web");
+    bed.engine.isSilent = true;
+    bed.engine.start(id);
+    assert.equal(await bed.who(), "shared");
+  });
+
+  Deno.test(`identify() refuses who shares a network of ${kind} through one that is gone`, async () => {
+    const { bed, networkMode } = await openShared();
+    await using _ = bed;
+    const { engine } = bed;
+    const between = engine.addContainer({ networkMode });
+    const far = engine.addContainer({
+      networkMode: `container:${between.id}`,
+    });
+    await bed.synced(3);
+    engine.die(between.id, { isRemoved: kind === "docker" });
+    await bed.synced(2);
+    assert.equal(await bed.who(), "shared");
+    engine.die(far.id);
+    assert.equal(await bed.who(), "web");
+  });
+
+  Deno.test(`identify() refuses who joins a network of ${kind} and cannot be read`, async () => {
+    const { bed, networkMode } = await openShared();
+    await using _ = bed;
+    const { engine } = bed;
+    engine.addContainer({ name: "other", ip: "10.9.0.3" });
+    const id = "d".repeat(64);
+    engine.unreadable.add(id);
+    engine.addContainer({ id, networkMode });
+    await eventually(
+      "the failure",
+      () => bed.logged("container-unreadable")[0],
+    );
+    for (let i = 0; i < 3; i++) {
+      assert.equal(await bed.who(), "engine-unavailable");
+    }
+    assert.equal(await bed.who("10.9.0.3"), "other");
+    assert.equal(bed.logged("engine-lost").length, 0);
+    engine.die(id, { isRemoved: true });
+    assert.equal(await bed.who(), "web");
+  });
+
+  Deno.test(`identify() refuses who shares a network of ${kind} and cannot be read any more`, async () => {
+    const { bed, networkMode } = await openShared();
+    await using _ = bed;
+    const { id } = bed.engine.addContainer({ networkMode });
+    assert.equal(await bed.who(), "shared");
+    bed.engine.unreadable.add(id);
+    bed.engine.rename(id, "unreadable");
+    await eventually(
+      "the failure",
+      () => bed.logged("container-unreadable")[0],
+    );
+    for (let i = 0; i < 3; i++) {
+      assert.equal(await bed.who(), "engine-unavailable");
+    }
+  });
+
+  Deno.test(`an inspection of ${kind} that hangs is that container's problem`, async () => {
+    await using bed = await Bed.open({ kind });
+    const { engine, platform } = bed;
+    engine.addContainer({ name: "web", ip: IP });
+    const slow = engine.addContainer({ ip: "10.9.0.3" });
+    const known = await bed.known();
+    const ended = await bed.known("10.9.0.3");
+    const gate = Promise.withResolvers<void>();
+    engine.delay = (id) => id === slow.id ? gate.promise : undefined;
+    const before = engine.asked.inspect;
+    engine.rename(slow.id, "slow");
+    await eventually("a question", () => engine.asked.inspect > before);
+    await platform.clock.advance(5000);
+    await eventually("its end", () => bed.logged("container-unreadable")[0]);
+    assert.deepEqual([known.isCurrent, ended.isCurrent], [true, false]);
+    assert.equal(await bed.who(), "web");
+    assert.equal(bed.logged("engine-lost").length, 0);
+    gate.resolve();
+  });
 }
+
+Deno.test("identify() refuses a new one in a network of podman, before it is told", async () => {
+  await using bed = await Bed.open({ kind: "podman" });
+  const { id } = bed.engine.addContainer({ name: "web", ip: IP });
+  await bed.known();
+  bed.engine.isSilent = true;
+  bed.engine.addContainer({ networkMode: `container:${id}` });
+  assert.equal(await bed.who(), "shared");
+});
+
+Deno.test("identify() refuses a new one in a network of docker, before it is described", async () => {
+  await using bed = await Bed.open();
+  const { engine } = bed;
+  const web = engine.addContainer({ name: "web", ip: IP });
+  await bed.known();
+  const gate = Promise.withResolvers<void>();
+  engine.delay = (id) => id === web.id ? undefined : gate.promise;
+  const before = engine.asked.inspect;
+  const networkMode = `container:${web.id}`;
+  engine.addContainer({ networkMode });
+  await eventually("its inspection", () => engine.asked.inspect > before);
+  const found = bed.who();
+  await eventually("the pause", async () => {
+    await bed.platform.clock.advance(50);
+    return engine.asked.list > 1;
+  });
+  gate.resolve();
+  assert.equal(await found, "shared");
+});
+
+Deno.test("a new container that cannot be described keeps nobody else waiting", async () => {
+  await using bed = await Bed.open();
+  const { engine } = bed;
+  const web = engine.addContainer({ name: "web", ip: IP });
+  await bed.known();
+  const gate = Promise.withResolvers<void>();
+  engine.delay = (id) => id === web.id ? undefined : gate.promise;
+  const before = engine.asked.inspect;
+  engine.addContainer();
+  await eventually("its inspection", () => engine.asked.inspect > before);
+  const found = bed.known();
+  await eventually("the list", async () => {
+    await bed.platform.clock.advance(50);
+    return engine.asked.list > 1;
+  });
+  assert.equal((await found).facts.name, "web");
+  gate.resolve();
+});
+
+Deno.test("identify() takes it for shared when too many may share it", async () => {
+  await using bed = await Bed.open({
+    first: (engine) => {
+      const { id } = engine.addContainer({ ip: IP });
+      const networkMode = `container:${id}`;
+      for (let i = 0; i < 64; i++) {
+        engine.addContainer({ networkMode, isStarted: false });
+      }
+    },
+  });
+  await bed.synced(65);
+  assert.equal(await bed.who(), "shared");
+});
+
+Deno.test("identify() lists containers of podman for each who is new, once for many", async () => {
+  await using bed = await Bed.open({ kind: "podman" });
+  bed.engine.addContainer({ name: "web", ip: IP });
+  await bed.known();
+  const { asked } = bed.engine;
+  let before = asked.list;
+  await bed.known();
+  assert.equal(asked.list, before + 1);
+  before = asked.list;
+  await Promise.all(Array.from({ length: 50 }, () => bed.known()));
+  assert.ok(asked.list - before <= 2, `${asked.list - before} lists`);
+});
+
+Deno.test("identify() takes the events of an unknown engine for late", async () => {
+  await using bed = await Bed.open({
+    first: (engine) => void (engine.server = "nginx"),
+  });
+  bed.engine.addContainer({ name: "web", ip: IP });
+  await bed.known();
+  const before = bed.engine.asked.list;
+  await bed.known();
+  assert.equal(bed.engine.asked.list, before + 1);
+});
 
 Deno.test("identify() refuses an address of two engines", async () => {
   await using other = await FakeEngine.start();
@@ -416,14 +611,15 @@ Deno.test("identify() gives up on an engine that does not answer", async () => {
 Deno.test("one container that cannot be read takes no other away", async () => {
   await using bed = await Bed.open();
   const { engine } = bed;
-  engine.addContainer({ name: "web", ip: IP });
+  const { id } = engine.addContainer({ name: "web", ip: IP });
   engine.addContainer({ name: "other", ip: "10.9.0.3" });
   const other = await bed.known("10.9.0.3");
-  engine.broken = { body: `["${CANARY}"]` };
+  engine.unreadable.add(id);
   assert.equal(await bed.who(), "engine-unavailable");
-  engine.broken = undefined;
+  engine.unreadable.clear();
   assert.equal(await bed.known("10.9.0.3"), other);
-  assert.equal(engine.asked.list, 1);
+  assert.equal(await bed.who(), "web");
+  assert.equal(bed.logged("engine-lost").length, 0);
 });
 
 const BROKEN: Record<string, { body: string; status?: number }> = {
@@ -456,12 +652,28 @@ for (const [name, broken] of Object.entries(BROKEN)) {
   });
 }
 
-Deno.test("an event without an end is garbage", async () => {
+Deno.test("an event that is too long is read from its beginning", async () => {
   await using bed = await Bed.open();
-  await bed.synced(0);
+  const { engine } = bed;
+  const { id } = engine.addContainer({ name: "web", ip: IP });
+  engine.addContainer({ name: "other", ip: "10.9.0.3" });
+  const [web, other] = [await bed.known(), await bed.known("10.9.0.3")];
+  const head =
+    `{"Type":"container","Action":"die","Actor":{"ID":"${id}","Attributes":{"a":"`;
+  for (const piece of [head, ...Array(20).fill("x".repeat(1 << 18))]) {
+    engine.sendGarbage(piece);
+  }
+  engine.sendGarbage(`"}},"timeNano":1}\n`);
+  await eventually("its effect", () => !web.isCurrent);
+  assert.equal(await bed.known("10.9.0.3"), other);
+  assert.equal(bed.logged("engine-lost").length, 0);
+});
+
+Deno.test("an event that is too long and none from its beginning is garbage", async () => {
+  await using bed = await Bed.open();
   await eventually("the list", () => bed.logged("engine-connected").length);
-  const piece = "x".repeat(1 << 18);
-  for (let i = 0; i < 5; i++) bed.engine.sendGarbage(piece);
+  for (let i = 0; i < 5; i++) bed.engine.sendGarbage("x".repeat(1 << 18));
+  bed.engine.sendGarbage("\n");
   const line = await eventually("the loss", () => bed.logged("engine-lost")[0]);
   assert.equal(line["code"], "engine-garbage");
 });
@@ -560,6 +772,17 @@ for (const { error, code, message } of SOCKETS) {
     assert.equal(found.message.includes(CANARY), false);
   });
 }
+
+Deno.test("inspect() takes the description of another container for garbage", async () => {
+  await using engine = await FakeEngine.start();
+  const { id } = engine.addContainer();
+  const api = new EngineApi(engine.socket, systemClock);
+  // Engines also know containers by the beginning of their id.
+  const other = engine.addContainer({ id: "e".repeat(64) });
+  engine.alias = { [other.id]: id };
+  await assert.rejects(api.inspect(other.id), { code: "engine-garbage" });
+  api.close();
+});
 
 Deno.test("an engine whose file is no socket is unavailable", async () => {
   const socket = await Deno.makeTempFile();

@@ -74,9 +74,11 @@ export class FakeEngine implements AsyncDisposable {
   /** Set to answer so to the next inspections, lists or events, until it is undefined. */
   broken: { body: string; status?: number } | undefined;
   /** Awaited before each inspection is answered, but after its truth is taken. */
-  delay: (() => Promise<void>) | undefined;
+  delay: ((id: string) => Promise<void> | undefined) | undefined;
   /** Of these no inspection can be read. */
   readonly unreadable = new Set<string>();
+  /** Answers for one container as for another, by id. */
+  alias: Readonly<Record<string, string>> = {};
   /** What it calls itself. */
   server: string;
   /** Whether events are kept back, to be sent in order by {@link release}. */
@@ -265,12 +267,12 @@ export class FakeEngine implements AsyncDisposable {
     if (path === "/events") return new Response(this.#stream());
     const body = JSON.stringify(
       id
-        ? this.#inspected(id)
+        ? this.#inspected(this.alias[id] ?? id)
         : isList
         ? this.#listed(searchParams)
         : this.#gateways(),
     );
-    if (id) await this.delay?.();
+    if (id) await this.delay?.(id);
     return body === undefined
       ? Response.json({ message: "no such thing" }, { status: 404 })
       : new Response(body);
