@@ -367,7 +367,11 @@ Deno.test("findClient() refuses a client without a token where none is served", 
 });
 
 const ADVICE: [name: string, proxy: ProxyStatus | undefined, RegExp][] = [
-  ["no proxy", undefined, /no proxy of this user is running.*; sudo moat network-rules/],
+  [
+    "no proxy",
+    undefined,
+    /no proxy of this user is running.*; sudo moat network-rules/,
+  ],
   ["another proxy", proxyOn(), /the running proxy serves no.*; sudo moat/],
 ];
 for (const [name, proxy, wanted] of ADVICE) {
