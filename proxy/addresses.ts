@@ -4,6 +4,8 @@
  * @module
  */
 
+import { canonicalHost } from "$core/host.ts";
+
 /** Where the proxy listens unless told otherwise. */
 export const DEFAULT_LISTEN = "127.0.0.1:19080";
 
@@ -59,4 +61,23 @@ export function isLoopback(address: string): boolean {
  */
 export function isUnspecified(address: string): boolean {
   return /^(::ffff:)?[0:.]+$/i.test(address);
+}
+
+/** The addresses of this host's interfaces, as the system tells them. */
+export function interfaceAddresses(): string[] {
+  return Deno.networkInterfaces().map(({ address }) => address);
+}
+
+/**
+ * Spells an address in one way: compressed, IPv4-mapped as IPv4.
+ *
+ * @param address Without a zone; in any spelling that a URL may have.
+ * @returns The address; what is none stays what it is.
+ */
+export function compressAddress(address: string): string {
+  const short = canonicalHost(address) ?? address;
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
+  if (!mapped) return short;
+  const [high = 0, low = 0] = mapped.slice(1).map((word) => parseInt(word, 16));
+  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }

@@ -6,7 +6,7 @@
 
 import { isIP } from "node:net";
 import type { Clock } from "$core/clock.ts";
-import { canonicalHost } from "$core/host.ts";
+import { compressAddress, interfaceAddresses } from "../addresses.ts";
 
 /** Interfaces come and go with container networks; asking takes a while. */
 const KEPT_MS = 1000;
@@ -23,7 +23,10 @@ export class HostAddresses {
    *
    * @param read Default: as the system tells them.
    */
-  constructor(clock: Clock, read: () => readonly string[] = interfaces) {
+  constructor(
+    clock: Clock,
+    read: () => readonly string[] = interfaceAddresses,
+  ) {
     this.#clock = clock;
     this.#read = read;
   }
@@ -41,10 +44,6 @@ export class HostAddresses {
   }
 }
 
-function interfaces(): string[] {
-  return Deno.networkInterfaces().map(({ address }) => address);
-}
-
 /**
  * Spells an address in one way: no zone, no length of a prefix, compressed,
  * IPv4-mapped as IPv4. What is no address stays what it is.
@@ -54,10 +53,5 @@ function interfaces(): string[] {
 export function plainAddress(address: string): string {
   const bare = address.replace(/[%/].*$/, "");
   // What is none would be read as one: "12" as 0.0.0.12.
-  if (isIP(bare) !== 6) return bare;
-  const short = canonicalHost(bare) ?? bare;
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
-  if (!mapped) return short;
-  const [high = 0, low = 0] = mapped.slice(1).map((word) => parseInt(word, 16));
-  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+  return isIP(bare) === 6 ? compressAddress(bare) : bare;
 }

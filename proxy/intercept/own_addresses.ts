@@ -6,8 +6,12 @@
  */
 
 import type { Clock } from "$core/clock.ts";
-import { canonicalHost } from "$core/host.ts";
-import { isLoopback, isUnspecified } from "../addresses.ts";
+import {
+  compressAddress,
+  interfaceAddresses,
+  isLoopback,
+  isUnspecified,
+} from "../addresses.ts";
 import type { ListenAddress } from "../listeners.ts";
 
 /** Interfaces come and go with container networks; asking takes a while. */
@@ -74,10 +78,6 @@ export class OwnAddresses {
   }
 }
 
-function interfaceAddresses(): string[] {
-  return Deno.networkInterfaces().map(({ address }) => address);
-}
-
 /** Systems send what is for the unspecified address to their own loopback. */
 function destination(address: string): string {
   const plain = plainAddress(address);
@@ -87,10 +87,5 @@ function destination(address: string): string {
 
 /** One spelling of an address: no zone, compressed, IPv4-mapped as IPv4. */
 function plainAddress(address: string): string {
-  const bare = address.replace(/%.*$/, "");
-  const short = canonicalHost(bare) ?? bare;
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
-  if (!mapped) return short;
-  const [high = 0, low = 0] = mapped.slice(1).map((word) => parseInt(word, 16));
-  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
+  return compressAddress(address.replace(/%.*$/, ""));
 }
