@@ -339,9 +339,10 @@ export interface Provider {
    * Reads them. Whether they fit a grant is checked by
    * {@link Provider.registerEndpoints}, each time.
    *
+   * @param mode Name of the binding's mode; undefined without one.
    * @throws {MoatError} `usage`.
    */
-  readBindingFlags?(flags: FlagValues): Promise<JsonObject>;
+  readBindingFlags?(flags: FlagValues, mode?: string): Promise<JsonObject>;
   /** What of a grant ends and must be renewed by a person. */
   expiries?(grant: Grant): Promise<readonly Expiry[]>;
   /** Lines for `moat grant show --explain`: each source, and why it is used or not. */

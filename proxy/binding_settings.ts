@@ -17,6 +17,7 @@ import type { Provider, ProviderRegistry } from "$core/provider.ts";
  * @param registry All providers.
  * @param grants Full grant names.
  * @param args The command line.
+ * @param mode Name of the binding's mode; undefined without one.
  * @returns What each provider made of its flags; undefined without any.
  * @throws {MoatError} `usage` for a flag that no grant takes, or the provider's own.
  */
@@ -24,6 +25,7 @@ export async function readBindingSettings(
   registry: ProviderRegistry,
   grants: readonly string[],
   { flags }: Pick<Arguments, "flags">,
+  mode?: string,
 ): Promise<Binding["settings"]> {
   const names = grants.map((grant) => parseGrantName(grant).provider);
   // A provider that is not there is told of with its grant.
@@ -36,7 +38,7 @@ export async function readBindingSettings(
     );
     const read = provider.readBindingFlags;
     if (Object.keys(own).length === 0 || !read) continue;
-    settings[provider.name] = await read.call(provider, own);
+    settings[provider.name] = await read.call(provider, own, mode);
   }
   return Object.keys(settings).length > 0 ? settings : undefined;
 }

@@ -359,7 +359,8 @@ const NO_SOURCES: Readonly<
     env: {},
     error:
       /tried the environment, profile "default" in .*credentials and .*config, .*container endpoint, instance metadata/,
-    hint: /^aws sso login, aws configure, or give --aws-profile PROFILE$/,
+    hint:
+      /^aws sso login, aws configure, or name a profile \(--aws-profile or AWS_PROFILE\)$/,
   },
   "half a key": {
     env: { AWS_ACCESS_KEY_ID: "AKIA" },

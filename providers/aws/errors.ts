@@ -300,7 +300,7 @@ function loginHint(
   if (webIdentityTokenFile) return "check what writes the identity token";
   return flag
     ? `aws sso login${flag}, or aws configure${flag}`
-    : "aws sso login, aws configure, or give --aws-profile PROFILE";
+    : "aws sso login, aws configure, or name a profile (--aws-profile or AWS_PROFILE)";
 }
 
 function stsWords({ stsEndpoint, region }: AwsSettings): Words {

@@ -858,7 +858,7 @@ const SOURCE_CASES: readonly Case[] = [
     what: "a source that is moat",
     error: provider(`Command failed: x\n${SELF_SOURCE_MARK}\n`),
     code: "source-is-moat",
-    hint: /--aws-profile PROFILE of credentials that moat did not hand out/,
+    hint: /--aws-profile or AWS_PROFILE\) of credentials that moat did not hand out/,
   },
   {
     what: "a profile that asks for an MFA code",
@@ -1226,7 +1226,7 @@ Deno.test("mapAwsError() names all sources that were tried", () => {
   const error = mapAwsError(named("ProviderError"), { settings });
   assert.match(
     shown(error),
-    /tried the environment, profile "default" in .*, a web identity token, the container endpoint, instance metadata\) aws sso login, aws configure, or give --aws-profile PROFILE$/,
+    /tried the environment, profile "default" in .*, a web identity token, the container endpoint, instance metadata\) aws sso login, aws configure, or name a profile \(--aws-profile or AWS_PROFILE\)$/,
   );
 });
 

@@ -220,7 +220,7 @@ export const RULES: readonly Rule[] = [
     code: "source-is-moat",
     found: "the source of this grant is moat itself",
     hint:
-      "give --aws-profile PROFILE of credentials that moat did not hand out",
+      "name a profile (--aws-profile or AWS_PROFILE) of credentials that moat did not hand out",
   },
 
   // What may happen on the way to any service.
@@ -715,7 +715,7 @@ export const RULES: readonly Rule[] = [
     code: "no-source",
     found: `${NO_SOURCE}this process has no keys in its environment)`,
     hint:
-      "start moat proxy with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, or give --aws-profile PROFILE",
+      "start moat with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, or name a profile (--aws-profile or AWS_PROFILE)",
   },
   {
     kind: "provider",
@@ -751,7 +751,7 @@ export const RULES: readonly Rule[] = [
     code: "no-source",
     found: `${NO_SOURCE}no container endpoint is set)`,
     hint:
-      "start moat proxy with AWS_CONTAINER_CREDENTIALS_FULL_URI set, or give --aws-profile PROFILE",
+      "start moat with AWS_CONTAINER_CREDENTIALS_FULL_URI set, or name a profile (--aws-profile or AWS_PROFILE)",
   },
   {
     kind: "provider",
@@ -835,7 +835,8 @@ export const RULES: readonly Rule[] = [
     message: /Metadata Service access disabled/,
     code: "no-source",
     found: `${NO_SOURCE}instance metadata is turned off)`,
-    hint: "unset AWS_EC2_METADATA_DISABLED, or give --aws-profile PROFILE",
+    hint:
+      "unset AWS_EC2_METADATA_DISABLED, or name a profile (--aws-profile or AWS_PROFILE)",
   },
 
   // Every other provider.

@@ -91,7 +91,7 @@ async function bindOwn(
   const onlyFor = readContainer(name, mode, args);
   const isTokenless = mode?.access === "container";
   const [settings, policy, proxy, ...grants] = await Promise.all([
-    readBindingSettings(registry, grantNames, args),
+    readBindingSettings(registry, grantNames, args, mode?.name),
     isTokenless ? undefined : readPolicy(platform, args, name),
     callProxy(platform, "status", {}),
     ...grantNames.map((grant) => store.get(grant)),

@@ -53,9 +53,14 @@ export async function run(
     registry,
     "moat run --grant NAME -- COMMAND",
   );
-  const settings = await readBindingSettings(registry, grants, args);
   const modeName = args.flags["mode"] as string | undefined;
   const mode = findMode(registry, grants, modeName);
+  const settings = await readBindingSettings(
+    registry,
+    grants,
+    args,
+    mode?.name,
+  );
   for (const warning of queryWarnings(mode)) output.warn(warning);
   const container = parseEngineRun(args.command);
   const isTokenless = mode?.access === "container";

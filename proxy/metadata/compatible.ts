@@ -9,6 +9,7 @@ import type { Config } from "$core/config.ts";
 import type { Log } from "$core/log.ts";
 import { type MetadataSettings, NO_METADATA } from "$core/metadata.ts";
 import type { CompatibleEnv } from "./compatible_env.ts";
+import { warnOfAddresses, warnOfNoRoles } from "./warnings.ts";
 
 /** An event for the log, and why. */
 type Warning = readonly [event: string, reason: string];
@@ -31,11 +32,6 @@ const DEFAULTS: readonly Warning[] = [
     "hour-long-sessions",
     "sessions last an hour and are all named go-metadataproxy; with --strict they are named after their containers",
   ],
-];
-
-const BY_ADDRESS: Warning = [
-  "identity-by-address",
-  "containers are known by their addresses: one with CAP_NET_ADMIN or CAP_NET_RAW on the same network can take another's",
 ];
 
 const NO_NEW_RELIC =
@@ -85,8 +81,9 @@ export function warnAtStart(
     readonly strict?: MetadataSettings | undefined;
   },
 ): void {
-  const warnings = [...strict ? [] : DEFAULTS, BY_ADDRESS];
-  for (const [event, reason] of warnings) log.warn(event, { reason });
+  const defaults = strict ? [] : DEFAULTS;
+  for (const [event, reason] of defaults) log.warn(event, { reason });
+  warnOfAddresses(log);
   const ignored = strict
     ? {
       ...UNSUPPORTED,
@@ -96,10 +93,5 @@ export function warnAtStart(
   for (const [variable, reason] of Object.entries(ignored)) {
     if (env[variable]) log.warn("variable-ignored", { variable, reason });
   }
-  if (strict && strict.roles.length === 0) {
-    log.warn("no-roles", {
-      reason: "containers may name no role",
-      hint: 'write roles = ["PATTERN"] below [metadata] in moat.toml',
-    });
-  }
+  if (strict) warnOfNoRoles(log, strict);
 }

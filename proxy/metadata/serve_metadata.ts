@@ -15,6 +15,7 @@ import type { BindingTable } from "../bindings.ts";
 import type { Containers } from "../containers/containers.ts";
 import { type Listeners, parseListen } from "../listeners.ts";
 import { MetadataFront } from "./front.ts";
+import { warnOfAddresses, warnOfNoRoles } from "./warnings.ts";
 
 /** What {@link serveMetadata} needs. */
 export interface ServeMetadataOptions {
@@ -97,16 +98,10 @@ export function metadataProvider(registry: ProviderRegistry): MetadataProvider {
   );
 }
 
-/** Whoever chooses this should know what it rests on. */
 function warnAtStart(
   { platform: { log }, settings, store }: ServeMetadataOptions,
 ) {
-  log.warn("identity-by-address", {
-    reason:
-      "containers are known by their addresses: one with CAP_NET_ADMIN or " +
-      "CAP_NET_RAW on the same network can take another's; a binding with token " +
-      "and container withstands that",
-  });
+  warnOfAddresses(log);
   const { grant } = settings;
   if (grant === undefined) {
     log.warn("metadata-without-grant", {
@@ -116,12 +111,7 @@ function warnAtStart(
     });
     return;
   }
-  if (settings.roles.length === 0 && settings.defaultRole === undefined) {
-    log.warn("no-roles", {
-      reason: "containers may name no role",
-      hint: 'write roles = ["PATTERN"] below [metadata] in moat.toml',
-    });
-  }
+  warnOfNoRoles(log, settings);
   store.get(grant).catch((error) => {
     const { code, hint } = toMoatError(error);
     log.warn("metadata-grant-missing", {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { usageError } from "$core/errors.ts";
 import type { JsonObject } from "$core/grant.ts";
 import type { Flag, FlagValues } from "$core/provider.ts";
 import { parseDuration } from "../duration.ts";
@@ -40,13 +41,25 @@ export const BINDING_FLAGS: readonly Flag[] = [
  * Reads what a binding narrows.
  *
  * @param flags The values of {@link BINDING_FLAGS}.
+ * @param mode Name of the binding's mode.
  * @returns What `readBindingSettings` takes; empty if no flag was given.
  * @throws {MoatError} `usage` for a bad value.
  */
-export async function readBindingFlags(flags: FlagValues): Promise<JsonObject> {
+export async function readBindingFlags(
+  flags: FlagValues,
+  mode?: string,
+): Promise<JsonObject> {
   const [duration] = valuesOf(flags, "session-duration");
   const [sessionName] = valuesOf(flags, "session-name");
   const [policy] = valuesOf(flags, "policy");
+  if (flags["imds-v1"] === true && mode !== "imds") {
+    throw usageError(
+      `Cannot use --imds-v1 ${
+        mode ? `in mode ${mode}` : "without a mode"
+      }: wanted --mode imds`,
+      "leave it out, or give --mode imds",
+    );
+  }
   return {
     ...(duration !== undefined && { durationSeconds: parseDuration(duration) }),
     ...(sessionName !== undefined && {

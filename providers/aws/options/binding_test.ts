@@ -22,11 +22,11 @@ const GOOD = [
     wanted: { sessionName: "{container}" },
   },
   { flags: { policy: '{ "Statement": [] }' }, wanted: { policy: POLICY } },
-  { flags: { "imds-v1": true }, wanted: { v1: true } },
+  { flags: { "imds-v1": true }, mode: "imds", wanted: { v1: true } },
 ];
-for (const { flags, wanted } of GOOD) {
+for (const { flags, mode, wanted } of GOOD) {
   Deno.test(`readBindingFlags() takes ${JSON.stringify(flags)}`, async () => {
-    assert.deepEqual(await readBindingFlags(flags), wanted);
+    assert.deepEqual(await readBindingFlags(flags, mode), wanted);
   });
 }
 
@@ -42,10 +42,16 @@ const BAD = [
   { flags: { "session-name": "{pod}" }, says: /session name/ },
   { flags: { policy: "{}" }, says: /"Statement"/ },
   { flags: { policy: "/proc/nonexistent/p" }, says: /found no file/ },
+  { flags: { "imds-v1": true }, says: /--imds-v1 without a mode/ },
+  {
+    flags: { "imds-v1": true },
+    mode: "process",
+    says: /--imds-v1 in mode process: wanted --mode imds/,
+  },
 ];
-for (const { flags, says } of BAD) {
-  Deno.test(`readBindingFlags() refuses ${JSON.stringify(flags)}`, async () => {
-    await assert.rejects(readBindingFlags(flags), says);
+for (const { flags, mode, says } of BAD) {
+  Deno.test(`readBindingFlags() refuses ${JSON.stringify({ flags, mode })}`, async () => {
+    await assert.rejects(readBindingFlags(flags, mode), says);
   });
 }
 
