@@ -858,7 +858,8 @@ const SOURCE_CASES: readonly Case[] = [
     what: "a source that is moat",
     error: provider(`Command failed: x\n${SELF_SOURCE_MARK}\n`),
     code: "source-is-moat",
-    hint: /--aws-profile or AWS_PROFILE\) of credentials that moat did not hand out/,
+    hint:
+      /--aws-profile or AWS_PROFILE\) of credentials that moat did not hand out/,
   },
   {
     what: "a profile that asks for an MFA code",
