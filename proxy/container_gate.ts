@@ -12,7 +12,7 @@ import type { Binding } from "$core/binding.ts";
 import { matchesContainer } from "$core/container.ts";
 import type { Platform } from "$core/platform.ts";
 import { unmapAddress } from "./addresses.ts";
-import type { LiveBinding } from "./bindings.ts";
+import type { LiveBinding } from "./bindings/binding_table.ts";
 import {
   Connections,
   type Origin,

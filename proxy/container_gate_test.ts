@@ -12,7 +12,7 @@ import {
 import { fakePlatform } from "../tests/support/fake_platform.ts";
 import { toBytes } from "../tests/support/raw_http.ts";
 import { NOT_FOUND } from "./answers.ts";
-import { BindingTable, LiveBinding } from "./bindings.ts";
+import { BindingTable, LiveBinding } from "./bindings/binding_table.ts";
 import { CLOSED_GATE, ContainerGate, type Gate } from "./container_gate.ts";
 import { parseRequestHead } from "./http1/head.ts";
 import type { Peer, Reply } from "./http1/server.ts";

@@ -21,8 +21,8 @@ import { ensurePrivateDir } from "$core/files.ts";
 import type { Json, JsonObject } from "$core/grant.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import { parsePolicy, type Policy } from "$core/policy.ts";
-import { RUN_NAME } from "./run_files.ts";
-import type { RunOwner, Runs } from "./runs.ts";
+import { RUN_NAME } from "./runs/run_files.ts";
+import type { RunOwner, Runs } from "./runs/runs.ts";
 
 /** It came out of JSON.parse, so it is JSON. */
 const JsonSchema = v.custom<Json>(() => true);

@@ -15,10 +15,10 @@ import {
   type TempHome,
   tempHome,
 } from "../tests/support/temp_home.ts";
-import { Binder } from "./binder.ts";
-import { BindingTable } from "./bindings.ts";
+import { Binder } from "./bindings/binder.ts";
+import { BindingTable } from "./bindings/binding_table.ts";
 import { type ControlServer, serveControl } from "./control.ts";
-import { Runs } from "./runs.ts";
+import { Runs } from "./runs/runs.ts";
 
 const STATUS = {
   pid: 7,

@@ -14,7 +14,7 @@ import {
   unmapAddress,
 } from "./addresses.ts";
 import { NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from "./answers.ts";
-import type { BindingTable, LiveBinding } from "./bindings.ts";
+import type { BindingTable, LiveBinding } from "./bindings/binding_table.ts";
 import { CLOSED_GATE, type Gate } from "./container_gate.ts";
 import { isForeign } from "./foreign_fields.ts";
 import { hasBody, type RequestHead } from "./http1/head.ts";

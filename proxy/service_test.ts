@@ -6,7 +6,11 @@ import { assertNoCanary, CANARY } from "../tests/support/canary.ts";
 import { toBytes } from "../tests/support/raw_http.ts";
 import { DEFAULT_POLICY } from "$core/policy.ts";
 import { Outbound } from "./intercept/outbound.ts";
-import { BindingTable, type Entry, LiveBinding } from "./bindings.ts";
+import {
+  BindingTable,
+  type Entry,
+  LiveBinding,
+} from "./bindings/binding_table.ts";
 import { HttpError, parseRequestHead } from "./http1/head.ts";
 import type { Peer, Reply } from "./http1/server.ts";
 import { NOT_FOUND } from "./answers.ts";

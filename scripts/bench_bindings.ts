@@ -11,7 +11,7 @@ import { OWN_FORMAT, type StoredBinding } from "$core/binding_store.ts";
 import { errorAnswer } from "$core/provider.ts";
 import { DEFAULT_POLICY } from "$core/policy.ts";
 import { Outbound } from "$proxy/intercept/outbound.ts";
-import { BindingTable, LiveBinding } from "$proxy/bindings.ts";
+import { BindingTable, LiveBinding } from "$proxy/bindings/binding_table.ts";
 
 /** How many there are. */
 export const BINDINGS = 100_000;

@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { parseEngineRun } from "$proxy/engine.ts";
-import { readEntrypoint, wrapCommand } from "$proxy/image.ts";
+import { parseEngineRun } from "$proxy/engine_run/command_line.ts";
+import { readEntrypoint, wrapCommand } from "$proxy/engine_run/image.ts";
 import { ROOT } from "../scripts/process.ts";
 import { compileRelay } from "../scripts/relay.ts";
 import { testUnless } from "./support/conditional.ts";

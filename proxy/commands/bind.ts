@@ -19,9 +19,9 @@ import { openOwnBindings } from "$core/own_bindings.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import type { Container, MountedFile } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
-import { Binder } from "../binder.ts";
-import { readBindingSettings } from "../binding_settings.ts";
-import { checkFormat, printView, viewOf } from "../binding_view.ts";
+import { Binder } from "../bindings/binder.ts";
+import { readBindingSettings } from "../bindings/binding_settings.ts";
+import { checkFormat, printView, viewOf } from "../bindings/binding_view.ts";
 import {
   checkMode,
   findClient,
@@ -30,14 +30,14 @@ import {
   proxyAdvice,
   readContainer,
   readGrantNames,
-} from "../bind_plan.ts";
-import { refuseIntercepted } from "../container_match.ts";
-import { bindForeign } from "../foreign.ts";
-import { isIntercepted } from "../intercept_env.ts";
-import { interceptFiles } from "../intercept_files.ts";
-import { readPolicy } from "../policy_flags.ts";
+} from "../bindings/bind_plan.ts";
+import { refuseIntercepted } from "../bindings/container_match.ts";
+import { bindForeign } from "../bindings/foreign.ts";
+import { isIntercepted } from "../intercept/client_env.ts";
+import { interceptFiles } from "../intercept/trust_files.ts";
+import { readPolicy } from "../bindings/policy_flags.ts";
 import { relayFiles } from "../relay/files.ts";
-import { makeDirectory, writeMounted } from "../run_files.ts";
+import { makeDirectory, writeMounted } from "../runs/run_files.ts";
 
 /** Makes a binding, or gives an old one of its name a new token. */
 export async function run(

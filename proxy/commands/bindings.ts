@@ -13,7 +13,7 @@ import type { ContainerMatch } from "$core/container.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
 import type { Policy } from "$core/policy.ts";
-import { formatContainer } from "../container_match.ts";
+import { formatContainer } from "../bindings/container_match.ts";
 
 /** One binding, or why it cannot be read. */
 interface Row {

@@ -8,8 +8,8 @@
 import type { Output } from "$core/cli/output.ts";
 import { MoatError } from "$core/errors.ts";
 import { shellWord } from "$core/text.ts";
-import { type GuardState, hasCapability } from "../link_local.ts";
-import type { CommandLine } from "../loopback_address.ts";
+import { type GuardState, hasCapability } from "../network/link_local.ts";
+import type { CommandLine } from "../network/loopback_address.ts";
 
 /** None of the commands waits for anything but another one's lock. */
 const TIMEOUT_MS = 10_000;

@@ -8,7 +8,7 @@ import { checkBindingName } from "$core/binding.ts";
 import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { parseFormat } from "$core/environment_format.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
-import { printView, readView } from "../binding_view.ts";
+import { printView, readView } from "../bindings/binding_view.ts";
 
 /** Prints what a binding's client needs. */
 export async function run(

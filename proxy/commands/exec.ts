@@ -13,18 +13,18 @@ import { usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
 import type { ProviderRegistry } from "$core/provider.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
-import { isOfContainer, readView } from "../binding_view.ts";
-import { askEngine } from "../ask_engine.ts";
-import { proxyAdvice } from "../bind_plan.ts";
-import { Binder } from "../binder.ts";
-import { environmentOfClient, runChild } from "../child.ts";
-import { warnOfConflicts } from "../conflicts.ts";
-import { containerCommand } from "../container_command.ts";
-import { type EngineRun, parseEngineRun } from "../engine.ts";
-import { interceptConflicts } from "../intercept_env.ts";
-import { findMode } from "../modes.ts";
-import { createRunFiles, newRunName, writeMounted } from "../run_files.ts";
-import { chooseReach } from "../reach.ts";
+import { isOfContainer, readView } from "../bindings/binding_view.ts";
+import { askEngine } from "../engine_run/ask_engine.ts";
+import { proxyAdvice } from "../bindings/bind_plan.ts";
+import { Binder } from "../bindings/binder.ts";
+import { environmentOfClient, runChild } from "../runs/child.ts";
+import { warnOfConflicts } from "../engine_run/conflicts.ts";
+import { containerCommand } from "../engine_run/container_command.ts";
+import { type EngineRun, parseEngineRun } from "../engine_run/command_line.ts";
+import { interceptConflicts } from "../intercept/client_env.ts";
+import { findMode } from "../bindings/modes.ts";
+import { createRunFiles, newRunName, writeMounted } from "../runs/run_files.ts";
+import { chooseReach } from "../engine_run/reach.ts";
 
 /** Runs one command with the environment of a binding. */
 export async function run(

@@ -6,7 +6,7 @@
 
 import { type Command, JSON_FLAG } from "$core/cli/command.ts";
 import type { Flag } from "$core/provider.ts";
-import { POLICY_FLAGS } from "../policy_flags.ts";
+import { POLICY_FLAGS } from "../bindings/policy_flags.ts";
 import { CA_COMMANDS } from "./ca_rows.ts";
 import { POLICY_COMMANDS } from "./policy_rows.ts";
 import { METADATA_PROXY_COMMANDS } from "./metadata_proxy_rows.ts";

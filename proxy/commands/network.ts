@@ -21,8 +21,8 @@ import {
   nextStep,
   removeCommands,
   setupCommands,
-} from "../link_local.ts";
-import { type AddressState, findAddress } from "../loopback_address.ts";
+} from "../network/link_local.ts";
+import { type AddressState, findAddress } from "../network/loopback_address.ts";
 import {
   inspectRules,
   mayChangeNetwork,

@@ -10,7 +10,7 @@ import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import type { Output } from "$core/cli/output.ts";
 import { usageError } from "$core/errors.ts";
 import type { FlagValues } from "$core/provider.ts";
-import { checkSystem, LINK_LOCAL_ADDRESS } from "../link_local.ts";
+import { checkSystem, LINK_LOCAL_ADDRESS } from "../network/link_local.ts";
 import {
   type AddressState,
   askAddress6,
@@ -20,7 +20,7 @@ import {
   findAddress,
   findAddress6,
   releaseCommands,
-} from "../loopback_address.ts";
+} from "../network/loopback_address.ts";
 import {
   checkLocal,
   checkMachine,
@@ -32,7 +32,7 @@ import {
   METADATA_ADDRESS,
   METADATA_ADDRESS_6,
   nextCommand,
-} from "../network_rules.ts";
+} from "../network/rules.ts";
 import {
   ASK_INTERFACES,
   askIptables,
@@ -41,8 +41,8 @@ import {
   interfacePatterns,
   removeIptables,
   setIptables,
-} from "../network_rules_iptables.ts";
-import { ASK_NFT, REMOVE_NFT, setNft } from "../network_rules_nft.ts";
+} from "../network/rules_iptables.ts";
+import { ASK_NFT, REMOVE_NFT, setNft } from "../network/rules_nft.ts";
 import {
   inspectRules,
   mayChangeNetwork,

@@ -25,7 +25,7 @@ import {
   type Policy,
 } from "$core/policy.ts";
 import type { FlagValues } from "$core/provider.ts";
-import { grantedHosts } from "../granted_hosts.ts";
+import { grantedHosts } from "../grants/granted_hosts.ts";
 
 /** What `--json` prints. */
 interface Verdict {

@@ -23,24 +23,32 @@ import { usageError } from "$core/errors.ts";
 import type { Reach } from "$core/reach.ts";
 import type { Mode } from "$core/provider.ts";
 import type { Secret } from "$core/secret.ts";
-import { askEngine } from "../ask_engine.ts";
-import { queryWarnings, readGrantNames } from "../bind_plan.ts";
-import { readBindingSettings } from "../binding_settings.ts";
-import { environmentOfClient, runChild } from "../child.ts";
+import { askEngine } from "../engine_run/ask_engine.ts";
+import { queryWarnings, readGrantNames } from "../bindings/bind_plan.ts";
+import { readBindingSettings } from "../bindings/binding_settings.ts";
+import { environmentOfClient, runChild } from "../runs/child.ts";
 import { CONTAINER_DIRECTORY } from "../addresses.ts";
-import { containerCommand } from "../container_command.ts";
-import { noMetadata, refuseTokenFlags } from "../container_match.ts";
-import { type EngineRun, parseEngineRun } from "../engine.ts";
-import { compareEnvironments } from "../environments.ts";
-import { interceptFiles } from "../intercept_files.ts";
-import { findMode } from "../modes.ts";
-import { readPolicy } from "../policy_flags.ts";
-import { warnOfConflicts } from "../conflicts.ts";
-import { chooseReach, type ContainerReach, reachOfHost } from "../reach.ts";
+import { containerCommand } from "../engine_run/container_command.ts";
+import { noMetadata, refuseTokenFlags } from "../bindings/container_match.ts";
+import { type EngineRun, parseEngineRun } from "../engine_run/command_line.ts";
+import { compareEnvironments } from "../runs/environments.ts";
+import { interceptFiles } from "../intercept/trust_files.ts";
+import { findMode } from "../bindings/modes.ts";
+import { readPolicy } from "../bindings/policy_flags.ts";
+import { warnOfConflicts } from "../engine_run/conflicts.ts";
+import {
+  chooseReach,
+  type ContainerReach,
+  reachOfHost,
+} from "../engine_run/reach.ts";
 import { relayFiles } from "../relay/files.ts";
-import { createRunFiles, newRunName, type RunFiles } from "../run_files.ts";
-import { RunConnection } from "../run_connection.ts";
-import { findSubject } from "../subject.ts";
+import {
+  createRunFiles,
+  newRunName,
+  type RunFiles,
+} from "../runs/run_files.ts";
+import { RunConnection } from "../runs/run_connection.ts";
+import { findSubject } from "../engine_run/subject.ts";
 
 /** Runs one command bound to grants. */
 export async function run(

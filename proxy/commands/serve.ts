@@ -13,13 +13,17 @@ import { missingOk } from "$core/files.ts";
 import { bindingPaths } from "$core/paths.ts";
 import { Answer, errorAnswer } from "$core/provider.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
-import { Binder } from "../binder.ts";
-import { BindingTable } from "../bindings.ts";
-import { foreignDirectory, foreignProvider, noDirectory } from "../foreign.ts";
+import { Binder } from "../bindings/binder.ts";
+import { BindingTable } from "../bindings/binding_table.ts";
+import {
+  foreignDirectory,
+  foreignProvider,
+  noDirectory,
+} from "../bindings/foreign.ts";
 import { Listeners, parseListen } from "../listeners.ts";
 import { UNAUTHORIZED } from "../answers.ts";
 import { createService, type Dialect } from "../service.ts";
-import { StoredBindings } from "../stored_bindings.ts";
+import { StoredBindings } from "../bindings/stored_bindings.ts";
 import { logFrom } from "./logging.ts";
 import { takeSockets } from "./sockets.ts";
 

@@ -9,7 +9,7 @@ import { untilStopped } from "$core/cli/commands/signals.ts";
 import { printable, word } from "$core/cli/output.ts";
 import { sleep } from "$core/clock.ts";
 import { missingOk } from "$core/files.ts";
-import { olderTrace } from "../trace.ts";
+import { olderTrace } from "../intercept/trace.ts";
 
 /** How often a file is looked at that is followed. */
 const POLL_MS = 100;

@@ -10,7 +10,11 @@ import type { Arguments, CommandContext } from "$core/cli/command.ts";
 import { tellProxy } from "$core/cli/commands/shared.ts";
 import { openOwnBindings } from "$core/own_bindings.ts";
 import { bindingPaths } from "$core/paths.ts";
-import { actAsOwner, foreignDirectory, foreignProvider } from "../foreign.ts";
+import {
+  actAsOwner,
+  foreignDirectory,
+  foreignProvider,
+} from "../bindings/foreign.ts";
 
 /** Removes a binding, also a damaged one; its token stops at once. */
 export async function run(

@@ -4,7 +4,7 @@ import {
   ORIGIN,
   tokenOf,
 } from "../../tests/support/session_bed.ts";
-import { BindingTable } from "../bindings.ts";
+import { BindingTable } from "../bindings/binding_table.ts";
 import {
   FakeContainers,
   FakeKnown,

@@ -14,13 +14,13 @@ import {
   parseAuthority,
 } from "$core/host.ts";
 import type { Decision } from "$core/policy.ts";
-import type { BindingTable, LiveBinding } from "../bindings.ts";
+import type { BindingTable, LiveBinding } from "../bindings/binding_table.ts";
 import { hasBody, HttpError, type RequestHead } from "../http1/head.ts";
 import type { Peer, Reply, Takeover } from "../http1/server.ts";
 import type { ConnectionPool } from "../http1/pool.ts";
 import { Wire } from "../http1/wire.ts";
 import { encodeAnswer } from "../http1/writer.ts";
-import type { TraceRecord } from "../trace_record.ts";
+import type { TraceRecord } from "./trace_record.ts";
 import type { Gate } from "../container_gate.ts";
 import { ProxyClient, readProxyToken } from "./client.ts";
 import { readClientHello } from "./client_hello.ts";

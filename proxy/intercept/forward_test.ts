@@ -8,11 +8,11 @@ import {
   liveBinding,
   tokenOf,
 } from "../../tests/support/session_bed.ts";
-import { BindingTable } from "../bindings.ts";
+import { BindingTable } from "../bindings/binding_table.ts";
 import { HttpError, RequestHead } from "../http1/head.ts";
 import type { Peer, Reply, Takeover } from "../http1/server.ts";
 import type { Duplex, Wire } from "../http1/wire.ts";
-import type { TraceRecord } from "../trace_record.ts";
+import type { TraceRecord } from "./trace_record.ts";
 import { Egress } from "./egress.ts";
 import { ProxyFailure } from "./failure.ts";
 import { ForwardProxy } from "./forward.ts";

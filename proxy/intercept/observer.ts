@@ -7,7 +7,7 @@
 
 import { MoatError } from "$core/errors.ts";
 import type { Platform } from "$core/platform.ts";
-import type { TraceRecord, TraceSink } from "../trace_record.ts";
+import type { TraceRecord, TraceSink } from "./trace_record.ts";
 import type { ProxyFailure } from "./failure.ts";
 
 /** How often repeated injections and denials are told, with their number. */

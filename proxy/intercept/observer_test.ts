@@ -4,7 +4,7 @@ import {
   type FakePlatform,
   fakePlatform,
 } from "../../tests/support/fake_platform.ts";
-import type { TraceRecord } from "../trace_record.ts";
+import type { TraceRecord } from "./trace_record.ts";
 import { ProxyFailure } from "./failure.ts";
 import { Observer } from "./observer.ts";
 

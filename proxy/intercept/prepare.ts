@@ -7,7 +7,7 @@
 
 import { type Authority, formatAuthority, parseAuthority } from "$core/host.ts";
 import { type Decision, normalizePath } from "$core/policy.ts";
-import type { LiveBinding } from "../bindings.ts";
+import type { LiveBinding } from "../bindings/binding_table.ts";
 import { encodeHead, forwardedFields, isUpgrade } from "../http1/fields.ts";
 import {
   type BodyFraming,

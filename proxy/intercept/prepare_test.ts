@@ -3,7 +3,7 @@ import { DEFAULT_POLICY, type Policy } from "$core/policy.ts";
 import type { Injection } from "$core/provider.ts";
 import { Secret } from "$core/secret.ts";
 import { NOT_FOUND } from "../answers.ts";
-import { LiveBinding } from "../bindings.ts";
+import { LiveBinding } from "../bindings/binding_table.ts";
 import { HttpError, RequestHead } from "../http1/head.ts";
 import { ProxyFailure } from "./failure.ts";
 import { Outbound } from "./outbound.ts";

@@ -39,8 +39,8 @@ import {
 } from "../http1/response_head.ts";
 import type { Wire } from "../http1/wire.ts";
 import { encodeAnswer } from "../http1/writer.ts";
-import type { LiveBinding } from "../bindings.ts";
-import type { TraceRecord } from "../trace_record.ts";
+import type { LiveBinding } from "../bindings/binding_table.ts";
+import type { TraceRecord } from "./trace_record.ts";
 import type { ProxyClient } from "./client.ts";
 import { ProxyFailure } from "./failure.ts";
 import {

@@ -8,7 +8,7 @@ import type { Binding } from "$core/binding.ts";
 import type { ContainerFacts } from "$core/container.ts";
 import type { Grant } from "$core/grant.ts";
 import type { MetadataClient } from "$core/metadata.ts";
-import type { LiveBinding } from "../bindings.ts";
+import type { LiveBinding } from "../bindings/binding_table.ts";
 import type { KnownContainer } from "../containers/containers.ts";
 import { Ending } from "../ending.ts";
 

@@ -21,7 +21,7 @@ import type {
 import type { Platform } from "$core/platform.ts";
 import { type Answer, errorAnswer } from "$core/provider.ts";
 import { isLoopback, unmapAddress } from "../addresses.ts";
-import type { BindingTable } from "../bindings.ts";
+import type { BindingTable } from "../bindings/binding_table.ts";
 import { Connections, type Unproven } from "../containers/connections.ts";
 import type { Containers, KnownContainer } from "../containers/containers.ts";
 import { isForeign } from "../foreign_fields.ts";

@@ -3,7 +3,7 @@ import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { MetadataRequest, MetadataService } from "$core/metadata.ts";
 import { Answer } from "$core/provider.ts";
-import type { LiveBinding } from "../bindings.ts";
+import type { LiveBinding } from "../bindings/binding_table.ts";
 import type { Peer, Reply } from "../http1/server.ts";
 import {
   FakeContainers,

@@ -11,7 +11,7 @@ import type { MetadataSettings } from "$core/metadata.ts";
 import type { Platform } from "$core/platform.ts";
 import type { FlagValues, Provider, ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
-import type { BindingTable } from "../bindings.ts";
+import type { BindingTable } from "../bindings/binding_table.ts";
 import type { Containers } from "../containers/containers.ts";
 import { type Listeners, parseListen } from "../listeners.ts";
 import { MetadataFront } from "./front.ts";

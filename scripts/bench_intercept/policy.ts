@@ -10,7 +10,7 @@ import type { Binding } from "$core/binding.ts";
 import { DEFAULT_POLICY, type Policy } from "$core/policy.ts";
 import { errorAnswer, type Injection } from "$core/provider.ts";
 import { Secret } from "$core/secret.ts";
-import { LiveBinding } from "$proxy/bindings.ts";
+import { LiveBinding } from "$proxy/bindings/binding_table.ts";
 import { RequestHead } from "$proxy/http1/head.ts";
 import { Outbound } from "$proxy/intercept/outbound.ts";
 import { prepare } from "$proxy/intercept/prepare.ts";

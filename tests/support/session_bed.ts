@@ -10,7 +10,7 @@ import type { Authority } from "$core/host.ts";
 import { DEFAULT_POLICY, type Policy } from "$core/policy.ts";
 import { Secret } from "$core/secret.ts";
 import { NOT_FOUND } from "$proxy/answers.ts";
-import { BindingTable, LiveBinding } from "$proxy/bindings.ts";
+import { BindingTable, LiveBinding } from "$proxy/bindings/binding_table.ts";
 import { Wire } from "$proxy/http1/wire.ts";
 import { ProxyClient } from "$proxy/intercept/client.ts";
 import { Outbound } from "$proxy/intercept/outbound.ts";
@@ -21,7 +21,7 @@ import {
   UpstreamPool,
   type UpstreamTarget,
 } from "$proxy/intercept/upstream.ts";
-import type { TraceRecord } from "$proxy/trace_record.ts";
+import type { TraceRecord } from "$proxy/intercept/trace_record.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { FakeConn, turns } from "./fake_conn.ts";
 
