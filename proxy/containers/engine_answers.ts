@@ -17,12 +17,12 @@ export const GATEWAY_NETWORK = "docker_gwbridge";
 /** By container, its addresses in {@link GATEWAY_NETWORK}. */
 export type Gateways = ReadonlyMap<string, readonly Endpoint[]>;
 
-/** Containers that an engine described. */
+/** A container that an engine described. */
 export interface Described {
-  /** Whether one reaches the host through {@link GATEWAY_NETWORK}. */
+  /** Whether it reaches the host through {@link GATEWAY_NETWORK}. */
   readonly needsGateways: boolean;
-  /** The containers; addresses in the gateway network must be told. */
-  states(gateways: Gateways): ContainerState[];
+  /** The container; its addresses in the gateway network must be told. */
+  state(gateways: Gateways): ContainerState;
 }
 
 /** As {@link ContainerState.id}. */
@@ -58,11 +58,11 @@ const COMMON = {
   NetworkSettings: v.nullish(v.object({ Networks: NETWORKS })),
 };
 
-const LIST = v.array(v.object({
+const LISTED = v.object({
   ...COMMON,
   Names: v.nullish(v.array(v.string()), []),
   State: v.string(),
-}));
+});
 
 const INSPECTED = v.object({
   ...COMMON,
@@ -106,21 +106,21 @@ const EVENT = v.object({
 });
 
 type Networks = v.InferOutput<typeof NETWORKS>;
-type Listed = v.InferOutput<typeof LIST>[number];
+type Listed = v.InferOutput<typeof LISTED>;
 type Inspected = v.InferOutput<typeof INSPECTED>;
 
 /**
- * Reads the answer to `GET /containers/json`.
+ * Reads an element of the answer to `GET /containers/json`.
  *
  * @param json Parsed.
  * @returns Undefined for another shape.
  */
-export function readList(json: unknown): Described | undefined {
-  const { success, output } = v.safeParse(LIST, json);
+export function readListed(json: unknown): Described | undefined {
+  const { success, output } = v.safeParse(LISTED, json);
   if (!success) return undefined;
   return {
-    needsGateways: output.some(isInSwarm),
-    states: (gateways) => output.map((row) => listedState(row, gateways)),
+    needsGateways: isInSwarm(output),
+    state: (gateways) => listedState(output, gateways),
   };
 }
 
@@ -128,14 +128,14 @@ export function readList(json: unknown): Described | undefined {
  * Reads the answer to `GET /containers/{id}/json`.
  *
  * @param json Parsed.
- * @returns One container; undefined for another shape.
+ * @returns Undefined for another shape.
  */
 export function readInspected(json: unknown): Described | undefined {
   const { success, output } = v.safeParse(INSPECTED, json);
   if (!success) return undefined;
   return {
     needsGateways: isInSwarm(output),
-    states: (gateways) => [inspectedState(output, gateways)],
+    state: (gateways) => inspectedState(output, gateways),
   };
 }
 

@@ -4,7 +4,7 @@ import {
   readEvent,
   readGateways,
   readInspected,
-  readList,
+  readListed,
 } from "./engine_answers.ts";
 
 const A = "a".repeat(64);
@@ -49,7 +49,7 @@ function stateOf(change: Record<string, unknown>) {
 }
 
 function inspected(json: unknown, gateways = new Map()) {
-  const [state] = readInspected(json)?.states(gateways) ?? [];
+  const state = readInspected(json)?.state(gateways);
   assert.ok(state);
   return state;
 }
@@ -202,7 +202,7 @@ Deno.test("readInspected() finds the address towards the host of swarm's", () =>
     },
   });
   assert.deepEqual(
-    readInspected(SWARM)?.states(gateways ?? new Map())[0]?.endpoints,
+    readInspected(SWARM)?.state(gateways ?? new Map()).endpoints,
     [
       { address: "10.0.1.2", network: "ov", endpoint: "end" },
       { address: "172.19.0.3", network: "ov", endpoint: "g" },
@@ -224,12 +224,12 @@ const ROW = {
 };
 
 function listed(change: Record<string, unknown>) {
-  const [state] = readList([{ ...ROW, ...change }])?.states(new Map()) ?? [];
+  const state = readListed({ ...ROW, ...change })?.state(new Map());
   assert.ok(state);
   return state;
 }
 
-Deno.test("readList() finds addresses, and no facts", () => {
+Deno.test("readListed() finds addresses, and no facts", () => {
   const { name, endpoints, facts } = listed({});
   assert.deepEqual([name, facts], ["web", undefined]);
   assert.deepEqual(endpoints, [
@@ -237,18 +237,18 @@ Deno.test("readList() finds addresses, and no facts", () => {
   ]);
 });
 
-Deno.test("readList() takes podman's rows without HostConfig and networks", () => {
+Deno.test("readListed() takes podman's rows without HostConfig and networks", () => {
   const row = { HostConfig: null, NetworkSettings: { Networks: null } };
   const { isRunning, endpoints, joins } = listed(row);
   assert.deepEqual([isRunning, endpoints, joins], [true, [], undefined]);
 });
 
-Deno.test("readList() does not know whose network is shared, of podman", () => {
+Deno.test("readListed() does not know whose network is shared, of podman", () => {
   assert.equal(listed({ HostConfig: null }).isPartial, true);
   assert.equal(listed({}).isPartial, false);
 });
 
-Deno.test("readList() knows what has ended", () => {
+Deno.test("readListed() knows what has ended", () => {
   const { isRunning, hasExited, endpoints } = listed({ State: "exited" });
   assert.deepEqual([isRunning, hasExited, endpoints], [false, true, []]);
 });
@@ -355,9 +355,9 @@ for (const [name, json] of Object.entries(GARBAGE)) {
   });
 }
 
-for (const json of [undefined, {}, [{}], [{ ...ROW, Id: "x" }], ["a"]]) {
-  Deno.test(`readList() refuses ${JSON.stringify(json)?.slice(0, 20)}`, () => {
-    assert.equal(readList(json), undefined);
+for (const json of [undefined, {}, [ROW], { ...ROW, Id: "x" }, "a"]) {
+  Deno.test(`readListed() refuses ${JSON.stringify(json)?.slice(0, 20)}`, () => {
+    assert.equal(readListed(json), undefined);
   });
 }
 

@@ -18,10 +18,10 @@ import {
   readEvent,
   readGateways,
   readInspected,
-  readList,
+  readListed,
 } from "./engine_answers.ts";
-
 import { type EngineAnswer, getFromEngine } from "./engine_http.ts";
+import { JsonRows } from "./json_rows.ts";
 
 /** Ten thousand containers with 6 KiB of labels each. */
 const MAX_LIST_BYTES = 64 << 20;
@@ -40,14 +40,16 @@ const LIST_TIMEOUT_MS = 30_000;
 
 const FOLLOWED = { type: ["container", "network"] };
 
+type Bytes = Uint8Array<ArrayBuffer>;
+
 /** A question. */
 interface Question<T> {
   /** With its first slash. */
   readonly path: string;
   /** What it is about, for errors. */
   readonly subject: string;
-  /** Gives undefined for another shape. */
-  readonly read: (json: unknown) => T | undefined;
+  /** Reads a body; gives undefined for another shape. */
+  readonly read: (body: AsyncIterable<Bytes>) => Promise<T | undefined>;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
   readonly maxBytes?: number;
@@ -97,7 +99,8 @@ export class EngineApi implements Engine {
       maxBytes: MAX_LIST_BYTES,
     });
     if (!found) throw garbage("all containers", "nothing");
-    return found.states(await this.#gateways(found));
+    const gateways = await this.#gateways(found);
+    return found.map((each) => each.state(gateways));
   }
 
   /** See {@link Engine.inspect}. */
@@ -105,9 +108,9 @@ export class EngineApi implements Engine {
     const found = await this.#ask({
       path: `/containers/${id}/json`,
       subject: "a container",
-      read: readInspected,
+      read: whole(readInspected),
     });
-    const state = found?.states(await this.#gateways(found))[0];
+    const state = found?.state(await this.#gateways([found]));
     if (state && state.id !== id) throw garbage("a container", "another one");
     return state;
   }
@@ -117,12 +120,12 @@ export class EngineApi implements Engine {
     this.#closing.abort();
   }
 
-  async #gateways({ needsGateways }: Described): Promise<Gateways> {
-    const found = needsGateways
+  async #gateways(described: readonly Described[]): Promise<Gateways> {
+    const found = described.some(({ needsGateways }) => needsGateways)
       ? await this.#ask({
         path: `/networks/${GATEWAY_NETWORK}`,
         subject: "a network",
-        read: readGateways,
+        read: whole(readGateways),
       })
       : undefined;
     return found ?? new Map();
@@ -130,19 +133,21 @@ export class EngineApi implements Engine {
 
   /** Gives undefined for what there is not. */
   async #ask<T>(question: Question<T>): Promise<T | undefined> {
-    const { timeoutMs = ANSWER_TIMEOUT_MS, subject, read } = question;
+    const { timeoutMs = ANSWER_TIMEOUT_MS, subject } = question;
     const late = new AbortController();
     const cancel = this.#clock.after(timeoutMs, () => late.abort());
     const signals = [late.signal, this.#closing.signal, question.signal]
       .filter((signal) => signal !== undefined);
     try {
       const answer = await this.#open(question.path, AbortSignal.any(signals));
-      const bytes = await this.#read(answer, question);
+      if (answer.status !== 200) answer.close();
       if (answer.status === 404) return undefined;
       if (answer.status !== 200) {
         throw garbage(subject, `status ${answer.status}`);
       }
-      const found = read(parseJson(bytes));
+      const found = await this.#try(() =>
+        question.read(bounded(answer, question))
+      );
       if (found === undefined) throw garbage(subject, "something else");
       return found;
     } finally {
@@ -152,22 +157,6 @@ export class EngineApi implements Engine {
 
   #open(path: string, signal: AbortSignal): Promise<EngineAnswer> {
     return this.#try(() => getFromEngine(this.socket, path, signal));
-  }
-
-  async #read(
-    { body }: EngineAnswer,
-    { subject, maxBytes = MAX_ANSWER_BYTES }: Question<unknown>,
-  ): Promise<Uint8Array> {
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
-    let length = 0;
-    await this.#try(async () => {
-      for await (const chunk of body) {
-        length += chunk.length;
-        if (length > maxBytes) throw garbage(subject, `over ${maxBytes} bytes`);
-        chunks.push(chunk);
-      }
-    });
-    return await new Blob(chunks).bytes();
   }
 
   async *#readEvents({ body }: EngineAnswer): AsyncGenerator<EngineEvent> {
@@ -244,6 +233,43 @@ function garbage(subject: string, found: string): MoatError {
     `Cannot read what the container engine says of ${subject}: wanted JSON of the Docker API, found ${found}`,
     { hint: "see that the socket is a container engine's" },
   );
+}
+
+/** A body, as far as one may be long. */
+async function* bounded(
+  { body }: EngineAnswer,
+  { subject, maxBytes = MAX_ANSWER_BYTES }: Question<unknown>,
+): AsyncGenerator<Bytes> {
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > maxBytes) throw garbage(subject, `over ${maxBytes} bytes`);
+    yield chunk;
+  }
+}
+
+/** What reads a body in one piece. */
+function whole<T>(read: (json: unknown) => T): Question<T>["read"] {
+  return async (body) => {
+    const bytes = await new Blob(await Array.fromAsync(body)).bytes();
+    return read(parseJson(bytes));
+  };
+}
+
+/** Row by row: a long list would take many times what is kept of it. */
+async function readList(
+  body: AsyncIterable<Bytes>,
+): Promise<Described[] | undefined> {
+  const rows = new JsonRows();
+  const found: Described[] = [];
+  for await (const chunk of body) {
+    for (const row of rows.push(chunk) ?? [""]) {
+      const described = readListed(parseJson(row));
+      if (!described) return undefined;
+      found.push(described);
+    }
+  }
+  return rows.hasEnded ? found : undefined;
 }
 
 function filter(filters: Readonly<Record<string, readonly string[]>>): string {

@@ -13,7 +13,7 @@ import { silentLog } from "$core/log.ts";
 import { noMetrics } from "$core/metrics.ts";
 import { ContainerIndex } from "$proxy/containers/container_index.ts";
 import type { ContainerState, Engine } from "$proxy/containers/engine.ts";
-import { readInspected, readList } from "$proxy/containers/engine_answers.ts";
+import { readInspected, readListed } from "$proxy/containers/engine_answers.ts";
 import { HostAddresses } from "$proxy/containers/host_addresses.ts";
 import { watchEngines } from "$proxy/containers/watch.ts";
 import {
@@ -58,7 +58,8 @@ async function fillIndex(containers: readonly BenchContainer[]) {
   const index = new ContainerIndex(() => {});
   const before = await heapUsed();
   const fill = () => {
-    const states = readList(JSON.parse(text))?.states(NO_GATEWAYS) ?? [];
+    const rows: unknown[] = JSON.parse(text);
+    const states = rows.map((row) => readListed(row)!.state(NO_GATEWAYS));
     const ask = index.ask();
     index.replace(ask, states);
     index.answered(ask);
@@ -143,7 +144,7 @@ class InstantEngine implements Engine {
   constructor(containers: readonly BenchContainer[]) {
     this.#states = new Map(
       containers.flatMap((container) =>
-        readInspected(inspectedJson(container))?.states(NO_GATEWAYS) ?? []
+        readInspected(inspectedJson(container))?.state(NO_GATEWAYS) ?? []
       ).map((state) => [state.id, state]),
     );
   }

@@ -14,8 +14,9 @@ import {
   readEvent,
   readGateways,
   readInspected,
-  readList,
+  readListed,
 } from "$proxy/containers/engine_answers.ts";
+import { JsonRows } from "$proxy/containers/json_rows.ts";
 import type { Target } from "./engine.ts";
 import ANSWERS from "./engine_answers.json" with { type: "json" };
 
@@ -71,26 +72,44 @@ const ENGINE_ANSWER: Target = {
     ...["\n", "\n7 ", "\n33 ", "\n58 ", " ", "0", "1", "2"],
   ],
   run(input) {
-    const json = parseJson(textOf(utf8.decode(input)));
+    const text = textOf(utf8.decode(input));
+    const json = parseJson(text);
     const texts = textsOf(json);
     const event = readEvent(json);
     const gateways = readGateways(json) ?? new Map();
     for (const found of gateways.values()) {
       for (const { address } of found) checkAddress(address, texts);
     }
-    const described = readList(json) ?? readInspected(json);
-    const states = described?.states(gateways) ?? [];
+    const rows = checkRows(text, json);
+    const described = (rows?.map(readListed) ?? [readInspected(json)])
+      .filter((each) => each !== undefined);
+    const states = described.map((each) => each.state(gateways));
     for (const state of states) checkState(state, texts);
     checkIndex(states);
     if (event && event !== "other") checkEvent(event, texts, states);
     return [
       typeof event === "object" ? event.action.slice(0, 8) : event,
       gateways.size,
-      described?.needsGateways,
+      described.some(({ needsGateways }) => needsGateways),
       ...states.map(shapeOf),
     ].join(" ");
   },
 };
+
+/** Taken apart as it arrives, an array has the elements that it has at once. */
+function checkRows(text: string, json: unknown): unknown[] | undefined {
+  const bytes = new TextEncoder().encode(text);
+  const rows = new JsonRows();
+  const found: unknown[] = [];
+  for (let at = 0; at < bytes.length; at += 7) {
+    const texts = rows.push(bytes.subarray(at, at + 7));
+    if (!texts) break;
+    found.push(...texts.map(parseJson));
+  }
+  if (!Array.isArray(json)) return undefined;
+  assert.deepEqual(found, json);
+  return json;
+}
 
 function shapeOf({ isRunning, endpoints, joins, facts }: ContainerState) {
   const parts = [isRunning, joins !== undefined, facts !== undefined];
@@ -227,8 +246,10 @@ function checkEvent(
 }
 
 /** Containers that run. */
-const LISTED = (readList(ANSWERS.find(({ what }) => what === "list")?.answer)
-  ?.states(new Map()) ?? []).filter(({ endpoints }) => endpoints.length > 0);
+const LISTED = [ANSWERS.find(({ what }) => what === "list")?.answer]
+  .flat()
+  .flatMap((row) => readListed(row)?.state(new Map()) ?? [])
+  .filter(({ endpoints }) => endpoints.length > 0);
 
 /** All of them. */
 export const ENGINE_TARGETS: readonly Target[] = [ENGINE_ANSWER];
