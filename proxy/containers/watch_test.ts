@@ -184,8 +184,9 @@ Deno.test("identify() lists containers for those unknown, four times a second", 
     await bed.platform.clock.advance(50);
   }
   await Promise.all(asked);
+  await eventually("a second list", () => bed.engine.asked.list > 1);
   const { list } = bed.engine.asked;
-  assert.ok(list > 1 && list <= 5, `${list} lists`);
+  assert.ok(list <= 5, `${list} lists`);
 });
 
 Deno.test("identify() finds a container whose events never come", async () => {
