@@ -5,15 +5,12 @@
  */
 
 import assert from "node:assert/strict";
+import { CLIENTS } from "../scripts/conformance/clients.ts";
 import { parseAnswer } from "../scripts/conformance/talk.ts";
 import { stepUnless, testUnless } from "./support/conditional.ts";
 import { bedReason, type Engine } from "./support/containers.ts";
 import { ACCOUNT, ALLOWED, ImdsBed } from "./support/imds_bed.ts";
-import {
-  askContained,
-  BOTO3,
-  type ContainedClient,
-} from "./support/imds_sdks.ts";
+import { askContained, type ContainedClient } from "./support/imds_sdks.ts";
 import { moatReason } from "./support/moat.ts";
 import { motoReason } from "./support/moto.ts";
 import { isThere } from "./support/run.ts";
@@ -24,39 +21,27 @@ const installed = (path: string, name: string) =>
 
 const PHP = installed("/usr/share/php/AsyncAws/Core", "php-async-aws-core");
 
-/** Those that need nothing but an instance's metadata. */
-const CLIENTS: readonly ContainedClient[] = [
-  BOTO3,
-  { name: "AWS CLI", language: "venv", program: "awscli" },
-  { name: "SDK for C++ (pyarrow)", language: "python", program: "pyarrow" },
-  {
-    name: "SDK for Rust (deltalake)",
-    language: "python",
-    program: "deltalake",
-  },
-  { name: "Common Runtime", language: "python", program: "awscrt" },
-  { name: "SDK for JavaScript 3", language: "node", program: "v3" },
-  { name: "SDK for JavaScript 2", language: "node", program: "v2" },
-  { name: "SDK for Go 2", language: "go", program: "v2" },
-  { name: "SDK for Go 1", language: "go", program: "v1" },
-  { name: "MinIO for Go", language: "go", program: "minio" },
-  { name: "SDK for Java 2", language: "java", program: "v2" },
-  { name: "SDK for Java 1", language: "java", program: "v1" },
-  { name: "SDK for Ruby", language: "ruby", program: "sdk" },
+/** Those of the conformance page that need no build and no further package. */
+const HERE = CLIENTS.filter(({ language }) =>
+  language !== "rust" && language !== "debian"
+);
+
+/** Those that know version 1 alone. */
+const V1_CLIENTS: readonly ContainedClient[] = HERE
+  .filter(({ language }) => language === "php")
+  .map((client) => ({ ...client, reason: PHP }));
+
+const V2_CLIENTS: readonly ContainedClient[] = [
+  ...HERE.filter(({ language }) => language !== "php"),
   {
     ...{ name: "s3cmd", language: "debian", program: "s3cmd" },
     reason: installed("/usr/bin/s3cmd", "s3cmd"),
   },
 ];
 
-/** Those that know version 1 alone. */
-const V1_CLIENTS: readonly ContainedClient[] = [
-  { name: "AsyncAws for PHP", language: "php", program: "async", reason: PHP },
-];
-
 /** Who is asked with which `moat.toml`. */
 const MATRIX = [
-  [ALLOWED, CLIENTS],
+  [ALLOWED, V2_CLIENTS],
   [`${ALLOWED}v1 = true\n`, V1_CLIENTS],
 ] as const;
 

@@ -44,7 +44,12 @@ export async function askContained(
   const id = `sdk-${crypto.randomUUID().slice(0, 8)}`;
   const container = {
     name: id,
-    env: { AWS_REGION: "us-east-1", S3_AUTHORITY: bed.s3Authority, ...env },
+    env: {
+      AWS_REGION: "us-east-1",
+      S3_AUTHORITY: bed.s3Authority,
+      OPENDAL_NO_METADATA: "false",
+      ...env,
+    },
   };
   await using talk = new Talk(name, {
     argv: [
