@@ -38,14 +38,14 @@ export class Shape {
   }
 
   /** Refuses it, in words like `wanted a port`. */
-  fail(message: string): never {
-    throw new ShapeError(this.path, message);
+  fail(message: string, hint?: string): never {
+    throw new ShapeError(this.path, message, hint);
   }
 
   /** A text. */
   text(): string {
     if (typeof this.#value === "string") return this.#value;
-    return this.#failKind("a text");
+    return this.#failKind("a text", "write it in quotes");
   }
 
   /**
@@ -86,7 +86,9 @@ export class Shape {
 
   /** The elements of a list. */
   list(): Shape[] {
-    if (!Array.isArray(this.#value)) return this.#failKind("a list");
+    if (!Array.isArray(this.#value)) {
+      return this.#failKind("a list", 'write it in brackets, as ["VALUE"]');
+    }
     return this.#value.map((value, i) => new Shape(value, [...this.path, i]));
   }
 
@@ -106,8 +108,8 @@ export class Shape {
     return new Table(this.path, new Map(members));
   }
 
-  #failKind(wanted: string): never {
-    return this.fail(`wanted ${wanted}, found ${kindOf(this.#value)}`);
+  #failKind(wanted: string, hint?: string): never {
+    return this.fail(`wanted ${wanted}, found ${kindOf(this.#value)}`, hint);
   }
 }
 

@@ -34,6 +34,7 @@ for (const [value, kind] of KINDS) {
     assert.deepEqual(fault(() => top(value).text()), [
       [],
       `wanted a text, found ${kind}`,
+      "write it in quotes",
     ]);
   });
 }
@@ -64,6 +65,7 @@ Deno.test("list() refuses a text", () => {
   assert.deepEqual(fault(() => top("a").list()), [
     [],
     "wanted a list, found a text",
+    'write it in brackets, as ["VALUE"]',
   ]);
 });
 

@@ -433,10 +433,14 @@ export class Listeners {
  * Parses the value of a flag that names an address to listen on.
  *
  * @param text `ADDR:PORT`; IPv6 in brackets.
+ * @param example A good one, for the error.
  * @returns Address and port.
  * @throws {MoatError} `usage` if it is neither.
  */
-export function parseListen(text: string): ListenAddress {
+export function parseListen(
+  text: string,
+  example = "127.0.0.1:19080",
+): ListenAddress {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+|localhost)):(\d{1,5})$/
     .exec(text);
   const [, six = "", four = "", digits] = match ?? [];
@@ -446,7 +450,7 @@ export function parseListen(text: string): ListenAddress {
   if (isAddress && port <= 65_535) return { hostname, port };
   throw usageError(
     `Cannot listen on ${JSON.stringify(text)}: wanted an IP address and a port`,
-    "write 127.0.0.1:19080 or [::1]:19080; port 0 takes any",
+    `write it as ${example}, an IPv6 address as [::1]:19080; port 0 takes any`,
   );
 }
 
@@ -495,7 +499,11 @@ function openListener(
       throw new MoatError(
         "address-denied",
         `Cannot listen on ${where}: the system does not allow it`,
-        { hint: "ports below 1024 need root or CAP_NET_BIND_SERVICE", cause },
+        {
+          hint:
+            "take a port above 1023; those below need root or CAP_NET_BIND_SERVICE",
+          cause,
+        },
       );
     }
     throw cause;

@@ -511,7 +511,7 @@ testUnless(reason, "mode imds needs a proxy that serves it", async (t) => {
       const { stderr } = await scene.moat(...args);
       assert.match(
         stderr,
-        /serves no instance metadata\nhint: sudo moat network-rules --apply, then sudo moat proxy --imds/,
+        /serves no instance metadata\nhint: stop it; moat network-rules --apply, then moat proxy --imds/,
       );
     });
   }

@@ -207,7 +207,8 @@ const UNUSABLE = [
   { config: 'grant = "gone"', says: /Cannot find grant "gone"/, code: 1 },
   {
     config: 'engines = ["tcp://127.0.0.1:2375"]',
-    says: /container engine of engines: wanted a unix socket/,
+    says:
+      /Cannot use engines in \[metadata\] of moat.toml: wanted a unix socket/,
     code: 2,
   },
   {

@@ -539,7 +539,7 @@ export const RULES: readonly Rule[] = [
     code: "access-denied",
     found: "{said}",
     hint:
-      "check that the role exists, that its trust policy names this identity and this --external-id (if any), and that the identity's own policy allows sts:AssumeRole on the role",
+      "check that the role exists, that its trust policy names this identity and this external ID, if any (--external-id; of a container, IAM_EXTERNAL_ID), and that the identity's own policy allows sts:AssumeRole on the role",
   },
   {
     kind: "answer",

@@ -1,3 +1,4 @@
+import { serveMetadata } from "./container_match.ts";
 import assert from "node:assert/strict";
 import type { Arguments } from "$core/cli/command.ts";
 import type { ProxyStatus } from "$core/control.ts";
@@ -362,7 +363,7 @@ Deno.test("findClient() sends a client without a token to its address", async ()
 Deno.test("findClient() refuses a client without a token where none is served", async () => {
   await assert.rejects(find(IMDS, {}, proxyOn("http://169.254.169.254:80")), {
     code: "not-reachable",
-    hint: "sudo moat network-rules --apply, then sudo moat proxy --imds",
+    hint: `stop it; ${serveMetadata()}`,
   });
 });
 
@@ -370,9 +371,9 @@ const ADVICE: [name: string, proxy: ProxyStatus | undefined, RegExp][] = [
   [
     "no proxy",
     undefined,
-    /no proxy of this user is running.*; sudo moat network-rules/,
+    /no proxy of this user is running.*; (sudo )?moat network-rules/,
   ],
-  ["another proxy", proxyOn(), /the running proxy serves no.*; sudo moat/],
+  ["another proxy", proxyOn(), /the running proxy serves no.*; stop it; /],
 ];
 for (const [name, proxy, wanted] of ADVICE) {
   Deno.test(`proxyAdvice() tells what a client without a token needs of ${name}`, async () => {

@@ -13,9 +13,18 @@ import { UNPRINTABLE } from "$core/text.ts";
 import { isIntercepted } from "../intercept/client_env.ts";
 import { POLICY_FLAGS } from "./policy_flags.ts";
 
-/** How to serve instance metadata. */
-export const SERVE_METADATA =
-  "sudo moat network-rules --apply, then sudo moat proxy --imds";
+/** Where a user without rights serves instance metadata. */
+const USER_ADDRESS = "169.254.170.2:8169";
+
+/**
+ * Says how to serve instance metadata. Each user has a proxy, with grants, of
+ * its own: root's is of no use to another one.
+ */
+export function serveMetadata(): string {
+  return Deno.uid() === 0
+    ? "moat network-rules --apply, then moat proxy --imds"
+    : `sudo moat network-rules --to ${USER_ADDRESS} --apply, then moat proxy --imds ${USER_ADDRESS}`;
+}
 
 /**
  * Reads the value of `--container`.
@@ -126,6 +135,6 @@ export function noMetadata(action: string, isRunning: boolean): MoatError {
         ? "the running proxy serves no instance metadata"
         : "no proxy of this user is running that serves instance metadata"
     }`,
-    { hint: SERVE_METADATA },
+    { hint: `${isRunning ? "stop it; " : ""}${serveMetadata()}` },
   );
 }

@@ -103,9 +103,12 @@ Deno.test("refuseIntercepted() refuses a grant that is injected", () => {
   });
 });
 
-Deno.test("noMetadata() says which commands help", () => {
-  assert.equal(
-    noMetadata("run a container", false).hint,
-    "sudo moat network-rules --apply, then sudo moat proxy --imds",
+Deno.test("noMetadata() says which commands help this user", () => {
+  const commands = Deno.uid() === 0
+    ? "moat network-rules --apply, then moat proxy --imds"
+    : "sudo moat network-rules --to 169.254.170.2:8169 --apply, then moat proxy --imds 169.254.170.2:8169";
+  assert.deepEqual(
+    [false, true].map((isRunning) => noMetadata("run it", isRunning).hint),
+    [commands, `stop it; ${commands}`],
   );
 });

@@ -8,6 +8,7 @@
 import { usageError } from "$core/errors.ts";
 import { parseGrantName } from "$core/grant.ts";
 import type { Mode, Provider, ProviderRegistry } from "$core/provider.ts";
+import { grantNotFound } from "$core/store/store.ts";
 
 /**
  * Finds the provider whose modes a binding can choose from.
@@ -31,7 +32,8 @@ export function moded(
  * @param grants Full grant names.
  * @param name Its name; default: the provider's first.
  * @returns The mode; undefined if the grants have none to choose from.
- * @throws {MoatError} `usage` if none has that name.
+ * @throws {MoatError} `usage` if none has that name; `grant-not-found` for a
+ * grant that cannot be, as no provider has its name.
  */
 export function findMode(
   registry: ProviderRegistry,
@@ -42,6 +44,11 @@ export function findMode(
   if (name === undefined) return modes[0];
   const found = modes.find((mode) => mode.name === name);
   if (found) return found;
+  const providers = registry.all.map((provider) => provider.name);
+  const unknown = grants.find((grant) =>
+    !providers.includes(parseGrantName(grant).provider)
+  );
+  if (unknown !== undefined) throw grantNotFound(unknown);
   throw usageError(
     `Cannot use ${JSON.stringify(name)} as a mode of ${grants.join(" and ")}`,
     modes.length > 0

@@ -37,6 +37,13 @@ for (const [grants, name, expect] of FOUND) {
   });
 }
 
+Deno.test("findMode() says of a provider that there is none, that its grant is not there", () => {
+  assert.throws(() => findMode(REGISTRY, ["alpha", "gamma"], "third"), {
+    code: "grant-not-found",
+    message: 'Cannot find grant "gamma"',
+  });
+});
+
 const REFUSED: [grants: string[], name: string, hint: string][] = [
   [["alpha"], "third", "write one of first, second"],
   [["alpha"], "", "write one of first, second"],

@@ -124,16 +124,18 @@ async function makePlan(
 /** Who asks, and what answers. */
 async function openFront(
   context: CommandContext,
-  { plan: { settings, sockets, isStrict }, provider, telemetry }: {
+  { plan, provider, telemetry }: {
     readonly plan: Plan;
     readonly provider: MetadataProvider;
     readonly telemetry: Telemetry;
   },
 ): Promise<{ front: MetadataFront; containers: Containers; stop: () => void }> {
   const { platform } = context;
+  const { settings, sockets, isStrict, env: { address } } = plan;
   const service = provider.metadata({
     settings,
     isCompatible: !isStrict,
+    addresses: [`${address.hostname}:${address.port}`],
     observe: (event) => telemetry.observe(event),
   });
   const { grant: name } = settings;

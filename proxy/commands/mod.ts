@@ -86,7 +86,11 @@ export const PROXY_COMMANDS: readonly Command[] = [
     name: "proxy",
     summary: "Serve credentials to bound clients, in the foreground",
     usage: "[FLAGS]",
-    examples: ["moat proxy", "moat proxy --listen 127.0.0.1:0"],
+    examples: [
+      "moat proxy",
+      "moat proxy --listen 127.0.0.1:0",
+      "moat proxy --imds 169.254.170.2:8169",
+    ],
     flags: [
       {
         name: "listen",

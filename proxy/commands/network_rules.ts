@@ -80,7 +80,11 @@ export async function run(
       ...await iptablesRules(output, leads, hasSix),
       ...await removals(["nft"], isAdmin),
     ];
-  const command = ["network-rules", ...values.map((to) => `--to ${to}`)];
+  const command = [
+    "network-rules",
+    ...values.map((to) => `--to ${to}`),
+    ...("backend" in flags ? [`--backend ${backend}`] : []),
+  ];
   await printOrRun(output, [...rules, ...claims], {
     command: command.join(" "),
     apply: flags["apply"] === true,
@@ -120,6 +124,7 @@ async function chooseBackend(flags: FlagValues): Promise<Backend> {
   if (named !== undefined) {
     throw usageError(
       `Cannot use --backend ${JSON.stringify(named)}: wanted nft or iptables`,
+      "leave it out: moat finds what this host has",
     );
   }
   const states = await Promise.all(
@@ -174,7 +179,10 @@ async function remove(
 ): Promise<number> {
   const other = ["apply", "to", "backend"].find((flag) => flag in flags);
   if (other !== undefined) {
-    throw usageError(`Cannot combine --remove with --${other}`);
+    throw usageError(
+      `Cannot combine --remove with --${other}`,
+      "moat network-rules --remove removes whatever moat has set",
+    );
   }
   const commands: CommandLine[] = [];
   for (const address of ADDRESSES) {

@@ -95,7 +95,7 @@ export async function run(
     idle.resolve();
   });
   const byDefault = sockets.count > 0 ? [] : [DEFAULT_LISTEN];
-  const addresses = (listen ?? byDefault).map(parseListen);
+  const addresses = (listen ?? byDefault).map((text) => parseListen(text));
   const endIfIdle = () => {
     if (!endsWhenIdle || runs.names.length + control.connections > 0) return;
     // At once: a run that is opened from here on would lose its proxy.

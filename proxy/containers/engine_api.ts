@@ -225,7 +225,7 @@ export function socketError(socket: string, error: unknown): MoatError {
 
 /** podman's API has a unit of its own, which is often off. */
 const START =
-  'start it (podman: systemctl enable --now podman.socket), or write engines = ["unix:///PATH"] below [metadata] in moat.toml';
+  "start it (podman: systemctl enable --now podman.socket), or name its socket by DOCKER_HOST=unix:///PATH, or by engines in [metadata] of moat.toml";
 
 function garbage(subject: string, found: string): MoatError {
   return new MoatError(

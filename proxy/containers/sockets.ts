@@ -24,7 +24,11 @@ export function engineSockets(
   env: Readonly<Record<string, string>>,
 ): string[] {
   if (configured) {
-    return distinct(configured.map((url) => socketPath(url, "engines")));
+    return distinct(
+      configured.map((url) =>
+        socketPath(url, "engines in [metadata] of moat.toml")
+      ),
+    );
   }
   for (const name of ["DOCKER_HOST", "DOCKER_URL"]) {
     const url = env[name];
@@ -45,7 +49,7 @@ function socketPath(url: string, where: string): string {
   if (path !== undefined) return `/${path}`;
   const found = /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0];
   throw usageError(
-    `Cannot use the container engine of ${where}: wanted a unix socket, found ${
+    `Cannot use ${where}: wanted a unix socket, found ${
       found ? `a ${found} URL` : "no URL"
     }`,
     "write it as unix:///var/run/docker.sock",

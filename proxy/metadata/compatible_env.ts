@@ -68,7 +68,7 @@ export function readCompatibleEnv(
     ...(DEFAULT_ACCOUNT_ID && { defaultAccount: DEFAULT_ACCOUNT_ID }),
     logLevel: readWord(env, "LOG_LEVEL", LEVELS, "info"),
     logFormat: readWord(env, "LOG_FORMAT", FORMATS, "text"),
-    hasPrometheus: Boolean(env["ENABLE_PROMETHEUS"]),
+    hasPrometheus: !/^(|0|f|false)$/i.test(env["ENABLE_PROMETHEUS"] ?? ""),
     telemetry: {
       copy: {
         labels: readNames(env["COPY_DOCKER_LABELS"]),

@@ -51,8 +51,8 @@ const GOOD: [env: Env, expect: Partial<CompatibleEnv>][] = [
   [{ LOG_FORMAT: "json" }, { logFormat: "json" }],
   [{ LOG_FORMAT: "gelf" }, { logFormat: "gelf" }],
   [{ ENABLE_PROMETHEUS: "1" }, { hasPrometheus: true }],
-  // As the original: any text.
-  [{ ENABLE_PROMETHEUS: "false" }, { hasPrometheus: true }],
+  [{ ENABLE_PROMETHEUS: "false" }, {}],
+  [{ ENABLE_PROMETHEUS: "0" }, {}],
   [{ ENABLE_PROMETHEUS: "" }, {}],
   [
     { COPY_DOCKER_LABELS: "PROJECT_VERSION,SOMETHING_ELSE" },

@@ -46,14 +46,33 @@ export interface MetadataFrontOptions {
   readonly grant: () => Promise<Grant | undefined>;
 }
 
-/** How each is told. */
-const STRANGERS: Readonly<Record<Unproven, readonly [number, string]>> = {
-  "unknown": [403, "unknown-client"],
-  "shared": [403, "shared-address"],
-  "host": [403, "host-client"],
-  "no-address": [403, "unknown-client"],
-  "stopped": [403, "unknown-client"],
-  "engine-unavailable": [503, "engine-unavailable"],
+/** Whoever is not served, and what the log says besides. */
+interface Refused extends MetadataStranger {
+  /** What a person can do. */
+  readonly hint?: string;
+  /** The container's name, if it is known. */
+  readonly container?: string;
+}
+
+const UNKNOWN = [
+  403,
+  "unknown-client",
+  "name its engine's socket by engines in [metadata] of moat.toml",
+] as const;
+
+const BY_TOKEN =
+  "give it a binding with a token: moat bind NAME --grant GRANT --mode process";
+
+/** How each is told, and what helps. */
+const STRANGERS: Readonly<
+  Record<Unproven, readonly [status: number, code: string, hint: string]>
+> = {
+  "unknown": UNKNOWN,
+  "shared": [403, "shared-address", BY_TOKEN],
+  "host": [403, "host-client", BY_TOKEN],
+  "no-address": UNKNOWN,
+  "stopped": UNKNOWN,
+  "engine-unavailable": [503, "engine-unavailable", "start the engine"],
 };
 
 const BAD_TARGET: MetadataStranger = {
@@ -75,25 +94,28 @@ const FOREIGN_REQUEST: MetadataStranger = {
   message: "Requests of browsers and forwarding proxies are refused",
 };
 
-const SEVERAL_BINDINGS: MetadataStranger = {
+const SEVERAL_BINDINGS: Refused = {
   status: 403,
   code: "ambiguous-binding",
   message: "Several bindings are for this container",
+  hint: "moat bindings shows them; moat unbind all but one",
 };
 
-const RUN_ENDED: MetadataStranger = {
+const RUN_ENDED: Refused = {
   status: 403,
   code: "run-ended",
   message: "The run of this container has ended, or its proxy was restarted",
+  hint: "start it again with moat run",
 };
 
-const GRANT_GONE: MetadataStranger = {
+const GRANT_GONE: Refused = {
   status: 403,
   code: "grant-gone",
   message: "The grant that serves this container was revoked, or is missing",
+  hint: "moat grant list shows those there are; grant it again, or moat unbind",
 };
 
-const GRANT_UNREADABLE: MetadataStranger = {
+const GRANT_UNREADABLE: Refused = {
   status: 503,
   code: "grant-unreadable",
   message: "The grant that serves this container cannot be read",
@@ -142,7 +164,7 @@ export class MetadataFront {
 
   async #answer(
     head: RequestHead,
-    client: MetadataClient | MetadataStranger,
+    client: MetadataClient | Refused,
     peer: Peer,
   ): Promise<Reply> {
     if (!("isCurrent" in client)) this.#tell(client, peer);
@@ -166,17 +188,17 @@ export class MetadataFront {
     return { answer, repeat, isKnown: true };
   }
 
-  async #identify(peer: Peer): Promise<MetadataClient | MetadataStranger> {
+  async #identify(peer: Peer): Promise<MetadataClient | Refused> {
     const found = await this.#connections.identify(peer);
     if (!("problem" in found)) return await this.#clientOf(found);
-    const [status, code] = STRANGERS[found.problem];
-    return { status, code, message: found.message };
+    const [status, code, hint] = STRANGERS[found.problem];
+    return { status, code, message: found.message, hint };
   }
 
   /** One for all connections of a container; a failure is nobody's. */
   async #clientOf(
     known: KnownContainer,
-  ): Promise<MetadataClient | MetadataStranger> {
+  ): Promise<MetadataClient | Refused> {
     const before = this.#clients.get(known);
     const client = await before?.catch(() => undefined);
     if (client?.isCurrent) return client;
@@ -186,9 +208,10 @@ export class MetadataFront {
     this.#clients.set(known, found);
     return await found.catch((error) => {
       if (this.#clients.get(known) === found) this.#clients.delete(known);
-      if (error instanceof NoClient) return error.stranger;
+      const container = known.facts.name;
+      if (error instanceof NoClient) return { ...error.refused, container };
       const { code, message } = toMoatError(error);
-      return { status: 503, code, message };
+      return { status: 503, code, message, container };
     });
   }
 
@@ -232,19 +255,24 @@ export class MetadataFront {
   }
 
   /** Clients that ask again and again must not fill the log. */
-  #tell({ code, message }: MetadataStranger, peer: Peer): void {
+  #tell({ code, message, hint, container }: Refused, peer: Peer): void {
     const { log, metrics } = this.#options.platform;
     metrics.count("metadata_refused_total", { code });
     const address = unmapAddress(peer.remoteHostname);
     if (this.#told.isRepeated(`${address} ${code}`)) return;
-    log.warn("metadata-refused", { address, code, reason: message });
+    log.warn("metadata-refused", {
+      address,
+      ...(container !== undefined && { container }),
+      ...{ code, reason: message },
+      ...(hint !== undefined && { hint }),
+    });
   }
 }
 
 /** Why a container has no client. */
 class NoClient extends Error {
-  constructor(readonly stranger: MetadataStranger) {
-    super(stranger.message);
+  constructor(readonly refused: Refused) {
+    super(refused.message);
   }
 }
 

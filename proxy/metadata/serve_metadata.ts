@@ -55,11 +55,13 @@ export interface ServedMetadata {
  */
 export function serveMetadata(options: ServeMetadataOptions): ServedMetadata {
   const { platform, registry, store, settings, listeners } = options;
+  const addresses = options.addresses
+    .map((text) => parseListen(text, "169.254.169.254:80"));
   const provider = metadataProvider(registry);
   const front = new MetadataFront({
     platform,
     containers: options.containers,
-    service: provider.metadata({ settings }),
+    service: provider.metadata({ settings, addresses: options.addresses }),
     bindings: options.table,
     serves: (grant) => grant.provider === provider.name,
     async grant() {
@@ -68,9 +70,9 @@ export function serveMetadata(options: ServeMetadataOptions): ServedMetadata {
     },
   });
   warnAtStart(options);
-  const urls = options.addresses.map((address) =>
+  const urls = addresses.map((address) =>
     listeners.listenApart(
-      parseListen(address),
+      address,
       (head, peer) => front.handle(head, peer),
       "--imds",
     )
@@ -118,7 +120,9 @@ function warnAtStart(
       grant,
       code,
       reason: "each user has grants of its own: those of this one count",
-      hint,
+      hint: code === "grant-not-found"
+        ? "correct grant in [metadata] of moat.toml; moat grant list shows those there are"
+        : hint,
     });
   });
 }

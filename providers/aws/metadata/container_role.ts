@@ -188,7 +188,7 @@ export class ContainerRoles {
       {
         hint: `add ${
           JSON.stringify(role.arn)
-        } to roles in [metadata] of moat.toml`,
+        } to roles in [metadata] of moat.toml, then start moat again`,
       },
     );
   }

@@ -175,7 +175,7 @@ for (const { name, settings, facts } of REFUSED) {
     const { code, hint } = await errorOf({ roles: [], ...settings }, facts);
     assert.deepEqual([code, hint], [
       "role-not-allowed",
-      `add "${APP}" to roles in [metadata] of moat.toml`,
+      `add "${APP}" to roles in [metadata] of moat.toml, then start moat again`,
     ]);
   });
 }

@@ -4,17 +4,14 @@
  * @module
  */
 
-import { MoatError } from "$core/errors.ts";
 import { hideSecrets } from "../errors.ts";
 import { SDK_ATTEMPTS, SDK_LOGGER } from "../sdk_client.ts";
 import type { Credentials } from "../session.ts";
 import type { StsAddress } from "../settings.ts";
-import { type Environment, isEndpoint } from "../source.ts";
+import type { Environment } from "../source.ts";
 import type { StsContext } from "../sts.ts";
 import { openTransport } from "../transport.ts";
-
-/** Both of them, in the order in which SDKs prefer them. */
-const ENDPOINTS = ["AWS_ENDPOINT_URL_IAM", "AWS_ENDPOINT_URL"] as const;
+import { iamEndpoint } from "./iam_endpoint.ts";
 
 /** What clocks are told apart by, where IAM is AWS's own. */
 const PLACE = "iam";
@@ -28,8 +25,7 @@ const PLACE = "iam";
  * @param env This process's environment: AWS_ENDPOINT_URL_IAM, AWS_ENDPOINT_URL.
  * @param context Clock and bound.
  * @returns What IAM says; not checked.
- * @throws {MoatError} `bad-environment` for an endpoint that is no URL, or what
- * the SDK throws: see `mapAwsError`.
+ * @throws {MoatError} as {@link iamEndpoint}, or what the SDK throws: see `mapAwsError`.
  * @see {@link https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetRole.html | GetRole}
  */
 export async function getRole(
@@ -40,7 +36,7 @@ export async function getRole(
   { clock, skew, metrics, signal }: StsContext,
 ): Promise<string> {
   const { GetRoleCommand, IAMClient } = await import("./get_role_sdk.ts");
-  const endpoint = endpointOf(env);
+  const endpoint = iamEndpoint(env);
   const place = endpoint ?? PLACE;
   using transport = await openTransport(
     at,
@@ -77,17 +73,4 @@ export async function getRole(
   } finally {
     client.destroy();
   }
-}
-
-function endpointOf(env: Environment): string | undefined {
-  if (env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true") return undefined;
-  const variable = ENDPOINTS.find((name) => env[name]);
-  const endpoint = variable && env[variable];
-  if (!endpoint || isEndpoint(endpoint)) return endpoint || undefined;
-  // Before an @ there may be a password.
-  throw new MoatError(
-    "bad-environment",
-    `Cannot use ${variable}: wanted an http or https URL without a user`,
-    { hint: "remove it, or give it a URL such as https://iam.amazonaws.com" },
-  );
 }

@@ -51,6 +51,8 @@ export type Fetch = (time: PassthroughTime) => Promise<Content>;
 export interface PassthroughOptions {
   /** What a person named. */
   readonly paths: readonly string[];
+  /** Where moat itself listens, such as `169.254.169.254:80`. Default: unknown. */
+  readonly addresses?: readonly string[];
   /** Where the service is: AWS_EC2_METADATA_SERVICE_ENDPOINT. */
   readonly env: Readonly<Record<string, string>>;
   /** Bounds each request. */
@@ -63,14 +65,17 @@ export interface PassthroughOptions {
  * @param options Paths, and where the service is.
  * @returns What fetches a path; undefined for one that was not named.
  * @throws {MoatError} `usage` for a path that could tell more than a harmless
- * fact, or that is not exact; and for an address that is no plain http URL.
+ * fact, or that is not exact; and for a service that is no plain http URL, or
+ * moat itself.
  */
 export function createPassthrough(
-  { paths, env, clock }: PassthroughOptions,
+  { paths, addresses = [], env, clock }: PassthroughOptions,
 ): (path: string) => Fetch | undefined {
   paths.forEach(checkPath);
   if (paths.length === 0) return () => undefined;
-  const service = new RealService(endpoint(env), clock);
+  const url = endpoint(env);
+  checkOther(url, addresses);
+  const service = new RealService(url, clock);
   const fetches = new Map(
     paths.map((
       path,
@@ -103,6 +108,18 @@ function endpoint(env: PassthroughOptions["env"]): URL {
   throw usageError(
     "Cannot pass anything through: AWS_EC2_METADATA_SERVICE_ENDPOINT is no http URL without a path",
     `remove it, or give one such as ${DEFAULT_SERVICE}`,
+  );
+}
+
+function checkOther(
+  { hostname, port }: URL,
+  addresses: readonly string[],
+): void {
+  const address = `${hostname}:${port || 80}`;
+  if (!addresses.includes(address)) return;
+  throw usageError(
+    `Cannot pass anything through: at ${address} moat itself is to listen, not the host's metadata service`,
+    "moat network-rules --to 169.254.170.2:8169 --apply, then moat proxy --imds 169.254.170.2:8169",
   );
 }
 

@@ -36,6 +36,7 @@ import {
   type Fetch,
   type PassthroughTime,
 } from "./passthrough.ts";
+import { iamEndpoint } from "./iam_endpoint.ts";
 import { labelOf, parsePath, type Resource } from "./paths.ts";
 import {
   BAD_TOKEN,
@@ -130,6 +131,8 @@ class AwsMetadata implements MetadataService {
   constructor(parts: MetadataParts, options: MetadataOptions) {
     const { settings, isCompatible = false } = options;
     const { platform: { env, clock } } = parts;
+    // Roles without an account are looked up; a container is told too late.
+    if (settings.defaultAccount === undefined) iamEndpoint(env);
     this.#parts = parts;
     this.#options = options;
     this.#isCompatible = isCompatible;
@@ -148,8 +151,9 @@ class AwsMetadata implements MetadataService {
       shapes: this.#shapes,
       arch: parts.arch ?? Deno.build.arch,
     });
-    const paths = settings.passthrough;
-    this.#passthrough = createPassthrough({ paths, env, clock });
+    const { passthrough: paths } = settings;
+    const { addresses = [] } = options;
+    this.#passthrough = createPassthrough({ paths, addresses, env, clock });
   }
 
   prepare(request: MetadataRequest): MetadataHandler {
@@ -291,7 +295,7 @@ class AwsMetadata implements MetadataService {
       container: name,
       id: id.slice(0, 12),
       hint:
-        "v1 = true below [metadata] in moat.toml, or moat bind --mode imds --imds-v1",
+        "write v1 = true below [metadata] in moat.toml and start moat again; of a binding, --imds-v1 says it",
     });
   }
 

@@ -95,3 +95,14 @@ Deno.test("a path that may not pass through is refused at the start", () => {
   const passthrough = ["/latest/user-data"];
   assert.throws(() => openBed({ passthrough }), { code: "usage" });
 });
+
+Deno.test("an endpoint of IAM that is none is refused at the start, if it is needed", () => {
+  const env = { AWS_ENDPOINT_URL_IAM: "foo" };
+  const provider = createAwsProvider(fakePlatform({ env }));
+  const settings = { ...NO_METADATA, defaultAccount: "123456789012" };
+  assert.ok(provider.metadata!({ settings }));
+  assert.throws(() => provider.metadata!({ settings: NO_METADATA }), {
+    code: "bad-environment",
+    message: /^Cannot use AWS_ENDPOINT_URL_IAM: wanted/,
+  });
+});
