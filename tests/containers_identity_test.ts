@@ -268,6 +268,32 @@ for (const engine of ["podman", "docker"] satisfies Engine[]) {
       await bed.remove(id);
     });
 
+    engine === "podman" &&
+      await t.step("by the path of its network", async () => {
+        const id = await bed.start();
+        const address = await bed.address(id);
+        assert.equal(await bed.identify(address), id);
+        const pid = await ask("inspect", "--format", "{{.State.Pid}}", id);
+        const options = ["--network", `ns:/proc/${pid}/ns/net`];
+        const command = await bed.telling(["--detach", ...options]);
+        const found = await bed.identifyFirst(address, "run", ...command);
+        assert.equal(found, "shared");
+        await bed.remove(await ask("ps", "--latest", "--quiet"));
+        assert.equal(await bed.identify(address), id);
+        await bed.remove(id);
+      });
+
+    await t.step("after others were pruned", async () => {
+      const id = await bed.start();
+      const found = await bed.facts(await bed.address(id));
+      await ask("container", "prune", "--force");
+      await ask("network", "prune", "--force");
+      const next = await bed.start();
+      assert.equal(await bed.identify(await bed.address(next)), next);
+      assert.equal(found.isCurrent, true);
+      await bed.remove(id, next);
+    });
+
     await t.step("in its network through one that ended", async () => {
       const id = await bed.start();
       const address = await bed.address(id);

@@ -225,7 +225,7 @@ const GROUPS: Record<string, Group> = {
         const { credentials } = await web.client.credentials();
         assert.equal(
           await stage.bed.whoIs(credentials),
-          `${sessionOf("App")}nightly`,
+          `${sessionOf("App")}nightly-${web.id.slice(0, 12)}`,
         );
       },
       "version 1 is refused": async ({ app }) => {

@@ -249,7 +249,8 @@ const IN_GENERAL: Record<string, Step> = {
     assert.equal(new Set(await Promise.all(keys)).size, 2);
     const forms = (await stage.wire.asked("AssumeRole")).slice(before);
     const names = forms.map((form) => form["RoleSessionName"]);
-    assert.deepEqual(names.sort(), ["one", "two"]);
+    const given = names.map((name) => name?.replace(/-\w{12}$/, ""));
+    assert.deepEqual(given.sort(), ["one", "two"]);
   },
   "lyft: a role's path is part of its name": async (stage) => {
     using web = container(stage, CLIENTS.first, {

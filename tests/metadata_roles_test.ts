@@ -154,7 +154,8 @@ motoTest(
     const roles = host.roles({ roles: [`app@${ACCOUNT}`] });
     await assert.rejects(host.session({ IAM_ROLE: "app" }, { roles }), {
       code: "role-not-allowed",
-      hint: `add "${TEAM}" to roles in [metadata] of moat.toml`,
+      hint:
+        `add "${TEAM}" to roles in [metadata] of moat.toml, then start moat again`,
     });
   },
 );
@@ -185,7 +186,7 @@ motoTest(
       RoleArn: PLAIN,
       ExternalId: "id-1",
       Policy: POLICY,
-      RoleSessionName: "job-7",
+      RoleSessionName: "job-7-0123456789ab",
       "Tags.member.1.Key": "container-id",
       "Tags.member.1.Value": "0123456789ab",
       "Tags.member.2.Key": "team",

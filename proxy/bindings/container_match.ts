@@ -59,6 +59,24 @@ export function formatContainer({ name, label }: ContainerMatch): string {
 }
 
 /**
+ * Warns of what is wider than it looks.
+ *
+ * @param match Whose binding it is.
+ * @param isTokenless Whether that alone is what its client shows.
+ * @returns Sentences; none for a name, which only who starts containers gives.
+ */
+export function matchWarnings(
+  { name, label }: ContainerMatch,
+  isTokenless: boolean,
+): readonly string[] {
+  if (!isTokenless || name !== undefined || !label) return [];
+  return [
+    `any image can carry the label ${label.key}=${label.value}, ` +
+    "and its containers then have this binding: --container NAME prevents that",
+  ];
+}
+
+/**
  * Refuses what a client without a token cannot have: the intercepting proxy
  * asks for one.
  *

@@ -7,6 +7,7 @@ import { Secret } from "$core/secret.ts";
 import { headerProvider } from "../../tests/support/header_provider.ts";
 import {
   formatContainer,
+  matchWarnings,
   noMetadata,
   parseContainer,
   refuseHiddenAddress,
@@ -101,6 +102,16 @@ Deno.test("refuseIntercepted() refuses a grant that is injected", () => {
       "bind api by itself, in a mode with a token",
     ),
   });
+});
+
+Deno.test("matchWarnings() warns of labels where nothing else is asked for", () => {
+  const label = { key: "team", value: "web" };
+  assert.deepEqual([
+    matchWarnings({ label }, true).length,
+    matchWarnings({ label }, false).length,
+    matchWarnings({ name: "web", label }, true).length,
+    matchWarnings({ name: "web" }, true).length,
+  ], [1, 0, 0, 0]);
 });
 
 Deno.test("noMetadata() says which commands help this user", () => {

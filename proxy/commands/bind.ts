@@ -31,7 +31,10 @@ import {
   readContainer,
   readGrantNames,
 } from "../bindings/bind_plan.ts";
-import { refuseIntercepted } from "../bindings/container_match.ts";
+import {
+  matchWarnings,
+  refuseIntercepted,
+} from "../bindings/container_match.ts";
 import { bindForeign } from "../bindings/foreign.ts";
 import { isIntercepted } from "../intercept/client_env.ts";
 import { interceptFiles } from "../intercept/trust_files.ts";
@@ -149,7 +152,11 @@ async function bindOwn(
     bindings,
     stored,
     environment: env,
-    warnings: [...client.warnings, ...trust.warnings, ...told.warnings],
+    warnings: [
+      ...client.warnings,
+      ...(onlyFor ? matchWarnings(onlyFor, isTokenless) : []),
+      ...[...trust.warnings, ...told.warnings],
+    ],
     notes: [
       ...client.notes,
       ...[proxyAdvice(stored, proxy, mode) ?? []].flat(),

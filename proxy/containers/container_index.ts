@@ -70,6 +70,12 @@ const CHANGED = new Set([
   "update",
 ]);
 
+/** All events that say something of containers; engines have many more. */
+export const FOLLOWED_ACTIONS: readonly string[] = [
+  ...[...GONE, ...BEGUN, ...CHANGED],
+  "disconnect",
+];
+
 /** What engines turn the names of containers into. */
 const ID = /^[0-9a-f]{64}$/;
 
@@ -176,14 +182,22 @@ export class ContainerIndex {
    * @param ask The question, as {@link ask} gave it.
    * @param id Which container.
    * @param state Undefined if there is none.
-   * @returns False for an answer that an event has overtaken: nothing changes.
+   * @returns False for an answer that an event has overtaken: nothing changes
+   * but what holds for as long as the container exists.
    */
   apply(ask: number, id: string, state: ContainerState | undefined): boolean {
-    if ((this.#touched.get(id) ?? 0) > ask) return false;
+    if ((this.#touched.get(id) ?? 0) > ask) {
+      if (state) this.#learnJoins(state);
+      return false;
+    }
     const before = this.#entries.get(id);
-    this.#unread.delete(id);
     // What was asked later is known already.
     if (before && before.asked > ask) return true;
+    if (state && isBlind(state) && !(before && isDescribed(before))) {
+      this.#unread.add(id);
+    } else {
+      this.#unread.delete(id);
+    }
     this.#put(id, before, state && this.#learn(ask, state, before));
     const isSettled = !state || state.hasExited;
     if (isSettled || (state.isRunning && state.facts)) this.#begun.delete(id);
@@ -261,6 +275,24 @@ export class ContainerIndex {
     this.#put(id, before, { ...before, holdings: new Map(left) });
   }
 
+  /** One that ends and starts all the time must not stay unread: that stops all others. */
+  #learnJoins({ id, name, joins, isPartial }: ContainerState): void {
+    const before = this.#entries.get(id);
+    // Not of one that was destroyed, or whose addresses only its run can tell.
+    const isNew = before?.isPartial ?? this.#unread.has(id);
+    if (!isNew || isPartial || isForeignNetwork(joins)) return;
+    this.#unread.delete(id);
+    const unknown = {
+      ...{ isRunning: false, hasExited: false, startedAt: undefined, asked: 0 },
+      holdings: new Map<string, Holding>(),
+    };
+    this.#put(id, before, {
+      ...(before ?? { id, name, ...unknown }),
+      joins,
+      isPartial: false,
+    });
+  }
+
   #learn(
     asked: number,
     state: ContainerState,
@@ -273,7 +305,8 @@ export class ContainerIndex {
     const isSameRun = before !== undefined && before.isRunning &&
       state.isRunning &&
       (!state.facts || before.startedAt === state.facts.startedAt);
-    const holdings = new Map<string, Holding>();
+    const isKept = isSameRun && isBlind(state);
+    const holdings = new Map(isKept ? before.holdings : []);
     for (const { address, network, endpoint } of state.endpoints) {
       const known = before?.holdings.get(address);
       const isKnown = known !== undefined && known.endpoint === endpoint &&
@@ -394,6 +427,21 @@ export class ContainerIndex {
         ? undefined
         : this.#entries.values().find(({ name }) => name === target));
   }
+}
+
+/** Whether it may have addresses that are left out: podman lists none of "ns:PATH". */
+function isBlind({ isPartial, isRunning, endpoints }: ContainerState): boolean {
+  return isPartial && isRunning && endpoints.length === 0;
+}
+
+/** Whether this run of it was described in full. */
+function isDescribed({ isPartial, isRunning }: Entry): boolean {
+  return isRunning && !isPartial;
+}
+
+/** Podman's "ns:PATH": it has no addresses of its own. */
+function isForeignNetwork(joins: string | undefined): boolean {
+  return joins?.startsWith("ns:") ?? false;
 }
 
 /** The first full millisecond after an instant: RFC 3339 with nanoseconds. */

@@ -331,13 +331,70 @@ for (const [name, read] of Object.entries(READ)) {
   });
 }
 
-Deno.test("unread keeps a new one whose answer was overtaken", () => {
-  const index = new Told();
+/** Tells of a new container by an answer that its start overtakes. */
+function overtaken(index: Told, found: ContainerState): void {
   index.happened(event(B, "create"));
   const ask = index.ask();
   index.happened(event(B, "start"));
-  index.replace(ask, [state(B)]);
+  assert.equal(index.apply(ask, B, found), false);
+}
+
+Deno.test("apply() learns of an answer that was overtaken only whose network is shared", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  overtaken(index, state(B, { ip: "10.0.0.3", joins: A }));
+  assert.deepEqual([...index.unread], []);
+  assert.deepEqual(joiners(index), [B]);
+  assert.deepEqual(index.ids("10.0.0.3"), []);
+  index.tell(B, state(B, { ip: "", joins: A }));
+  assert.equal(index.get(B)?.isRunning, true);
+});
+
+Deno.test("apply() learns nothing of an answer that an end has overtaken", () => {
+  const index = new Told();
+  index.happened(event(B, "create"));
+  const ask = index.ask();
+  index.happened(event(B, "destroy"));
+  index.apply(ask, B, state(B));
+  assert.equal(index.get(B), undefined);
+});
+
+const NS = { ip: "", joins: "ns:/proc/1/ns/net" };
+
+for (
+  const [name, found] of [
+    ["does not say whose network it has", state(B, { isPartial: true })],
+    ["is of podman's ns:PATH", state(B, NS)],
+  ] as const
+) {
+  Deno.test(`unread keeps a new one whose overtaken answer ${name}`, () => {
+    const index = new Told();
+    overtaken(index, found);
+    assert.deepEqual([...index.unread], [B]);
+  });
+}
+
+/** As podman lists what has no network of its own. */
+const BLIND = state(B, { ip: "", startedAt: null, isPartial: true });
+
+Deno.test("unread has who is listed without an address, until this run is described", () => {
+  const index = new Told();
+  index.list(BLIND);
   assert.deepEqual([...index.unread], [B]);
+  index.tell(B, state(B, { ...NS, ip: IP }));
+  index.list(BLIND);
+  assert.deepEqual([...index.unread], []);
+  index.happened(event(B, "die"));
+  index.list(BLIND);
+  assert.deepEqual([...index.unread], [B]);
+});
+
+Deno.test("replace() keeps the addresses that a list leaves out", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(B, state(B, { ...NS, ip: IP }));
+  index.list(state(A, { startedAt: null }), BLIND);
+  assert.deepEqual(index.ids(), [A, B]);
 });
 
 Deno.test("unread has who was only listed, when something happens to it", () => {

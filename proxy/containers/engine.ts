@@ -29,13 +29,16 @@ export interface ContainerState {
   readonly hasExited: boolean;
   /** Its addresses; of a container that does not run, none. */
   readonly endpoints: readonly Endpoint[];
-  /** Whose network it shares: an id, or a name; undefined for a network of its own. */
+  /** Whose network it shares: an id, or a name, or podman's `ns:PATH`; undefined for a network of its own. */
   readonly joins: string | undefined;
   /** When its last run ended, RFC 3339; undefined in a list. */
   readonly finishedAt: string | undefined;
-  /** All that clients may need; undefined in a list. */
+  /** All that clients may need; undefined in a list, and where it is too long. */
   readonly facts: ContainerFacts | undefined;
-  /** Whether it is left out whose network it shares, as podman's lists do. */
+  /**
+   * Whether it is left out whose network it shares, as podman's lists do. If it
+   * runs and has no endpoints, they may be left out as well.
+   */
   readonly isPartial: boolean;
 }
 

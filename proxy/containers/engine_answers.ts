@@ -8,8 +8,10 @@
 
 import { parseJson } from "$core/json.ts";
 import * as v from "valibot";
+import type { ContainerFacts } from "$core/container.ts";
 import type { ContainerState, Endpoint, EngineEvent } from "./engine.ts";
 import { plainAddress } from "./host_addresses.ts";
+import type { Wanted } from "./json_sieve.ts";
 
 /** The network through which swarm's containers reach their host. */
 export const GATEWAY_NETWORK = "docker_gwbridge";
@@ -51,11 +53,40 @@ const NETWORKS = v.nullish(
   {},
 );
 
+/** What a `JsonSieve` found too long is `false`. */
+const orTooLong = <T extends v.GenericSchema>(schema: T) =>
+  v.union([v.literal(false), schema]);
+
 /** What a list and an inspection have in common. */
 const COMMON = {
   Id: ID,
   HostConfig: v.nullish(v.object({ NetworkMode: TEXT })),
-  NetworkSettings: v.nullish(v.object({ Networks: NETWORKS })),
+  NetworkSettings: v.nullish(
+    v.object({
+      Networks: NETWORKS,
+      IPAddress: TEXT,
+      GlobalIPv6Address: TEXT,
+    }),
+  ),
+};
+
+/** What is read of each row of a list. */
+export const WANTED_OF_ROW: Wanted = {
+  ...{ Id: true, Names: true, State: true },
+  HostConfig: { NetworkMode: true },
+  NetworkSettings: { Networks: true },
+};
+
+/** What is read of an inspection. */
+export const WANTED_OF_INSPECTION: Wanted = {
+  ...{ Id: true, Name: true },
+  State: {
+    ...{ Status: true, Running: true, Paused: true, Restarting: true },
+    ...{ StartedAt: true, FinishedAt: true },
+  },
+  Config: { Image: true, Env: true, Labels: true },
+  HostConfig: { NetworkMode: true },
+  NetworkSettings: { Networks: true, IPAddress: true, GlobalIPv6Address: true },
 };
 
 const LISTED = v.object({
@@ -77,8 +108,8 @@ const INSPECTED = v.object({
   }),
   Config: v.object({
     Image: TEXT,
-    Env: v.nullish(v.array(v.string()), []),
-    Labels: v.nullish(v.record(v.string(), v.string()), {}),
+    Env: orTooLong(v.nullish(v.array(v.string()), [])),
+    Labels: orTooLong(v.nullish(v.record(v.string(), v.string()), {})),
   }),
 });
 
@@ -175,8 +206,10 @@ export function readEvent(json: unknown): EngineEvent | "other" | undefined {
   const isNetwork = Type === "network";
   if (!isNetwork && Type !== "container") return "other";
   const container = isNetwork ? Actor.Attributes?.container ?? id : Actor.ID;
-  // Networks have further members, such as swarm's own.
-  if (!ID_PATTERN.test(container ?? "")) return isNetwork ? "other" : undefined;
+  if (!ID_PATTERN.test(container ?? "")) {
+    // Networks have further members, such as swarm's own; "prune" is of nobody.
+    return isNetwork || container === "" ? "other" : undefined;
+  }
   return {
     container: container ?? "",
     action: Action,
@@ -218,7 +251,7 @@ function inspectedState(
   found: Inspected,
   gateways: Gateways,
 ): ContainerState {
-  const { Id: id, State, Config } = found;
+  const { Id: id, State } = found;
   const isRunning = !State.Restarting &&
     (State.Running || State.Paused === true || RUNNING.test(State.Status));
   const name = plainName(found.Name);
@@ -230,16 +263,20 @@ function inspectedState(
     endpoints: isRunning ? endpointsOf(found, gateways) : [],
     joins: joinedOf(found),
     finishedAt: State.FinishedAt ?? undefined,
-    facts: {
-      id,
-      name,
-      image: Config.Image ?? "",
-      env: readEnv(Config.Env ?? []),
-      labels: Config.Labels ?? {},
-      startedAt: State.StartedAt,
-    },
+    facts: factsOf(found, name),
     isPartial: false,
   };
+}
+
+function factsOf(
+  { Id: id, State: { StartedAt: startedAt }, Config }: Inspected,
+  name: string,
+): ContainerFacts | undefined {
+  const { Image, Env, Labels } = Config;
+  // What is too long to be read must not count as if it was not there.
+  if (Env === false || Labels === false) return undefined;
+  const env = readEnv(Env ?? []);
+  return { id, name, image: Image ?? "", env, labels: Labels ?? {}, startedAt };
 }
 
 function plainName(name: string): string {
@@ -247,7 +284,9 @@ function plainName(name: string): string {
 }
 
 function joinedOf({ HostConfig }: Listed | Inspected): string | undefined {
-  return /^container:(.+)$/.exec(HostConfig?.NetworkMode ?? "")?.[1];
+  const mode = HostConfig?.NetworkMode ?? "";
+  // Podman's "ns:PATH" may be anybody's; what has that name is no container's.
+  return /^container:(.+)$/.exec(mode)?.[1] ?? /^ns:.+$/.exec(mode)?.[0];
 }
 
 function endpointsOf(
@@ -263,6 +302,11 @@ function endpointsOf(
       network?.GlobalIPv6Address,
     )
   );
+  if (own.length === 0) {
+    // Of podman's "ns:PATH": addresses that are there, in no network of its own.
+    const { IPAddress, GlobalIPv6Address } = NetworkSettings ?? {};
+    return endpoints("", "", IPAddress, GlobalIPv6Address);
+  }
   const overlay = overlayOf(networks);
   if (overlay === undefined) return own;
   // It comes with the first network of swarm, whose events stand for it.

@@ -215,6 +215,25 @@ Deno.test("readInspected() needs the gateways only of swarm's", () => {
   assert.equal(readInspected(docker())?.needsGateways, false);
 });
 
+Deno.test("readInspected() knows the addresses of podman's ns:PATH, which are not its own", () => {
+  const { joins, endpoints } = inspected(docker({
+    HostConfig: { NetworkMode: "ns:/proc/7/ns/net" },
+    NetworkSettings: { Networks: null, IPAddress: "10.88.0.4" },
+  }));
+  assert.equal(joins, "ns:/proc/7/ns/net");
+  assert.deepEqual(endpoints, [
+    { address: "10.88.0.4", network: "", endpoint: "" },
+  ]);
+});
+
+for (const key of ["Env", "Labels"]) {
+  Deno.test(`readInspected() gives no facts where Config.${key} was too long`, () => {
+    const config = { ...docker().Config as object, [key]: false };
+    const { isRunning, facts } = inspected(docker({ Config: config }));
+    assert.deepEqual([isRunning, facts], [true, undefined]);
+  });
+}
+
 const ROW = {
   Id: A,
   Names: ["/web"],
@@ -300,6 +319,7 @@ for (
   const json of [
     { Type: "image", Action: "pull", Actor: { ID: "alpine" } },
     { Type: "network", Action: "create", Actor: { ID: B } },
+    { Type: "container", Action: "prune", Actor: { ID: "" } },
     {
       Type: "network",
       Action: "connect",

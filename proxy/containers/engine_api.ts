@@ -9,6 +9,7 @@ import type { Clock } from "$core/clock.ts";
 import { MoatError } from "$core/errors.ts";
 import { parseJson } from "$core/json.ts";
 import { ProxyFailure } from "../intercept/failure.ts";
+import { FOLLOWED_ACTIONS } from "./container_index.ts";
 import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
 import {
   type Described,
@@ -19,14 +20,16 @@ import {
   readGateways,
   readInspected,
   readListed,
+  WANTED_OF_INSPECTION,
+  WANTED_OF_ROW,
 } from "./engine_answers.ts";
 import { type EngineAnswer, getFromEngine } from "./engine_http.ts";
-import { JsonRows } from "./json_rows.ts";
+import { JsonSieve, type Wanted } from "./json_sieve.ts";
 
-/** Ten thousand containers with 6 KiB of labels each. */
-const MAX_LIST_BYTES = 64 << 20;
+/** A container's environment cannot exceed 2 MiB, but in JSON it may be longer. */
+const MAX_VALUE_BYTES = 4 << 20;
 
-/** A container's environment cannot exceed 2 MiB. */
+/** Of an answer that is read in one piece. */
 const MAX_ANSWER_BYTES = 8 << 20;
 
 /** An event has all labels of its container; of a longer one the beginning is read. */
@@ -38,7 +41,11 @@ const ANSWER_TIMEOUT_MS = 5000;
 /** A list of ten thousand takes an engine some seconds. */
 const LIST_TIMEOUT_MS = 30_000;
 
-const FOLLOWED = { type: ["container", "network"] };
+/** Others, such as those of health checks, come as often and as long as images like. */
+const FOLLOWED = {
+  type: ["container", "network"],
+  event: FOLLOWED_ACTIONS,
+};
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -52,7 +59,6 @@ interface Question<T> {
   readonly read: (body: AsyncIterable<Bytes>) => Promise<T | undefined>;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
-  readonly maxBytes?: number;
 }
 
 /** Docker or podman, at a unix socket. */
@@ -93,10 +99,9 @@ export class EngineApi implements Engine {
     const found = await this.#ask({
       path: "/containers/json?all=1",
       subject: "all containers",
-      read: readList,
+      read: (body) => readRows(body, WANTED_OF_ROW, readListed),
       signal,
       timeoutMs: LIST_TIMEOUT_MS,
-      maxBytes: MAX_LIST_BYTES,
     });
     if (!found) throw garbage("all containers", "nothing");
     const gateways = await this.#gateways(found);
@@ -108,7 +113,7 @@ export class EngineApi implements Engine {
     const found = await this.#ask({
       path: `/containers/${id}/json`,
       subject: "a container",
-      read: whole(readInspected),
+      read: (body) => readOne(body, WANTED_OF_INSPECTION, readInspected),
     });
     const state = found?.state(await this.#gateways([found]));
     if (state && state.id !== id) throw garbage("a container", "another one");
@@ -125,7 +130,7 @@ export class EngineApi implements Engine {
       ? await this.#ask({
         path: `/networks/${GATEWAY_NETWORK}`,
         subject: "a network",
-        read: whole(readGateways),
+        read: async (body) => readGateways(parseJson(await whole(body))),
       })
       : undefined;
     return found ?? new Map();
@@ -145,9 +150,7 @@ export class EngineApi implements Engine {
       if (answer.status !== 200) {
         throw garbage(subject, `status ${answer.status}`);
       }
-      const found = await this.#try(() =>
-        question.read(bounded(answer, question))
-      );
+      const found = await this.#try(() => question.read(answer.body));
       if (found === undefined) throw garbage(subject, "something else");
       return found;
     } finally {
@@ -235,41 +238,52 @@ function garbage(subject: string, found: string): MoatError {
   );
 }
 
-/** A body, as far as one may be long. */
-async function* bounded(
-  { body }: EngineAnswer,
-  { subject, maxBytes = MAX_ANSWER_BYTES }: Question<unknown>,
-): AsyncGenerator<Bytes> {
+/** A body in one piece. */
+async function whole(body: AsyncIterable<Bytes>): Promise<Uint8Array> {
+  const chunks: Bytes[] = [];
   let length = 0;
   for await (const chunk of body) {
     length += chunk.length;
-    if (length > maxBytes) throw garbage(subject, `over ${maxBytes} bytes`);
-    yield chunk;
+    if (length > MAX_ANSWER_BYTES) {
+      throw garbage("a network", `over ${MAX_ANSWER_BYTES} bytes`);
+    }
+    chunks.push(chunk);
   }
+  return await new Blob(chunks).bytes();
 }
 
-/** What reads a body in one piece. */
-function whole<T>(read: (json: unknown) => T): Question<T>["read"] {
-  return async (body) => {
-    const bytes = await new Blob(await Array.fromAsync(body)).bytes();
-    return read(parseJson(bytes));
-  };
-}
-
-/** Row by row: a long list would take many times what is kept of it. */
-async function readList(
+/** A list, row by row: it may take many times what is kept of it. */
+async function readRows(
   body: AsyncIterable<Bytes>,
+  wanted: Wanted,
+  read: (json: unknown) => Described | undefined,
 ): Promise<Described[] | undefined> {
-  const rows = new JsonRows();
+  const sieve = new JsonSieve({ wanted, maxValueBytes: MAX_VALUE_BYTES });
   const found: Described[] = [];
   for await (const chunk of body) {
-    for (const row of rows.push(chunk) ?? [""]) {
-      const described = readListed(parseJson(row));
+    for (const row of sieve.push(chunk) ?? [""]) {
+      const described = read(parseJson(row));
       if (!described) return undefined;
       found.push(described);
     }
   }
-  return rows.hasEnded ? found : undefined;
+  return sieve.hasEnded ? found : undefined;
+}
+
+/** An object, as the one row of a list. */
+async function readOne(
+  body: AsyncIterable<Bytes>,
+  wanted: Wanted,
+  read: (json: unknown) => Described | undefined,
+): Promise<Described | undefined> {
+  const rows = await readRows(inBrackets(body), wanted, read);
+  return rows?.length === 1 ? rows[0] : undefined;
+}
+
+async function* inBrackets(body: AsyncIterable<Bytes>): AsyncGenerator<Bytes> {
+  yield new TextEncoder().encode("[");
+  yield* body;
+  yield new TextEncoder().encode("]");
 }
 
 function filter(filters: Readonly<Record<string, readonly string[]>>): string {

@@ -12,6 +12,7 @@ import type { Platform } from "$core/platform.ts";
 import { ContainerIndex } from "./container_index.ts";
 import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
 import { Inspections } from "./inspections.ts";
+import { RepeatedLines } from "../repeated_lines.ts";
 
 /** How soon a lost engine is tried again, at first and at last. */
 const FIRST_DELAY_MS = 250;
@@ -62,6 +63,7 @@ export class EngineWatch {
   readonly #listener: EngineListener;
   readonly #inspections: Inspections<Inspected>;
   readonly #lists: Inspections<readonly ContainerState[]>;
+  readonly #told: RepeatedLines;
   readonly #closing = new AbortController();
   readonly #closed = Promise.withResolvers<void>();
   readonly #ended: Promise<void>;
@@ -85,6 +87,7 @@ export class EngineWatch {
   ) {
     this.#platform = platform;
     this.#engine = engine;
+    this.#told = new RepeatedLines(platform.clock);
     this.#listener = listener;
     this.index = new ContainerIndex((address) => listener.changed(address));
     this.#inspections = new Inspections((id) => this.#inspect(id));
@@ -238,9 +241,11 @@ export class EngineWatch {
   async #sync(signal: AbortSignal): Promise<void> {
     const states = await this.#lists.ask("", true);
     if (signal.aborted) return;
-    // Of one that runs, its address tells whose network it shares.
-    for (const { id, isPartial, isRunning } of states) {
-      if (isPartial && !isRunning) this.#inspectSoon(id);
+    // Of one that runs, its address tells whose network it shares, if it has one.
+    for (const { id, isPartial, isRunning, endpoints } of states) {
+      if (isPartial && !(isRunning && endpoints.length > 0)) {
+        this.#inspectSoon(id);
+      }
     }
     this.#isSynced = true;
     this.#delayMs = FIRST_DELAY_MS;
@@ -273,6 +278,15 @@ export class EngineWatch {
     });
   }
 
+  /** It is nobody then, and asks again and again. */
+  #tellTooLong(id: string): void {
+    if (this.#told.isRepeated(id)) return;
+    this.#platform.log.warn("container-unreadable", {
+      container: id,
+      reason: "its labels or its variables have more than 4 MiB",
+    });
+  }
+
   /** Asks about a container for which no client waits. */
   #inspectSoon(id: string): void {
     this.#inspections.ask(id, false).catch(() => {});
@@ -284,6 +298,7 @@ export class EngineWatch {
       const state = await this.#engine.inspect(id);
       const isCurrent = this.index.apply(ask, id, state);
       if (isCurrent && state) this.#listener.described(this, state);
+      if (state?.isRunning && !state.facts) this.#tellTooLong(id);
       return { state, isCurrent };
     } catch (error) {
       const { code, message } = toMoatError(error);

@@ -259,9 +259,11 @@ class ContainerWatch implements Containers, EngineListener {
     const { watch, id } = candidate;
     const entry = watch.index.get(id);
     const { facts, endpoints } = confirmed.get(id)?.state ?? {};
+    // To ask again would not make it shorter.
+    if (!facts) return "wait";
     const moment = moments.get(watch);
     if (
-      !entry || !facts || !moment || !watch.isComplete(moment.order) ||
+      !entry || !moment || !watch.isComplete(moment.order) ||
       entry.startedAt !== facts.startedAt ||
       !endpoints?.some((endpoint) => endpoint.address === address)
     ) {

@@ -157,7 +157,7 @@ export class ContainerRoles {
       ...(externalId !== undefined &&
         { externalId: readExternalId(externalId) }),
       ...(policy !== undefined && { policy: readPolicy(policy) }),
-      sessionName: sessionName ? clean(sessionName) : ownName,
+      sessionName: sessionName ? ownedName(sessionName, container) : ownName,
       ...(isCompatible && { durationSeconds: GO_SECONDS }),
     };
   }
@@ -293,13 +293,21 @@ function badValue(name: Name, wanted: string, hint: string): MoatError {
   );
 }
 
-/** In the characters and the length that STS takes. */
-function clean(text: string): string {
-  return fillSessionName("{container}", {
-    name: "",
-    grants: [],
-    subject: { container: text },
+/** AWS takes no longer one. */
+const MAX_SESSION_NAME = 64;
+
+/** An image may choose the name; the id tells which container it was all the same. */
+function ownedName(text: string, container: ContainerFacts): string {
+  const subject = { container: text };
+  const name = fillSessionName("{container}", {
+    ...{ name: "", grants: [], subject },
   });
+  const end = `-${shortId(container)}`;
+  return name.slice(0, MAX_SESSION_NAME - end.length) + end;
+}
+
+function shortId({ id }: ContainerFacts): string {
+  return id.replaceAll(/[^\w]/g, "").slice(0, SHORT_ID);
 }
 
 /**
@@ -308,6 +316,6 @@ function clean(text: string): string {
  * @param container Its id is in it as well, for names are given anew.
  * @returns A template, as in `session_name.ts`.
  */
-export function containerSessionName({ id }: ContainerFacts): string {
-  return `{container}-${id.replaceAll(/[^\w]/g, "").slice(0, SHORT_ID)}`;
+export function containerSessionName(container: ContainerFacts): string {
+  return `{container}-${shortId(container)}`;
 }

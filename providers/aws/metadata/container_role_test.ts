@@ -210,7 +210,7 @@ Deno.test("ContainerRoles.find() gives what the container says of its session", 
     roleName: "app",
     externalId: "id-1",
     policy: POLICY,
-    sessionName: "job-7",
+    sessionName: "job-7-0123456789ab",
   });
 });
 
@@ -225,7 +225,14 @@ Deno.test("ContainerRoles.find() names the session after the container", () => {
 Deno.test("ContainerRoles.find() takes a name that a container gives for no template", () => {
   const facts = naming(APP, { IAM_SESSION_NAME: "{user}" });
   const { sessionName } = rolesOf().find(facts, GRANT) as ContainerRole;
-  assert.equal(sessionName, "-user-");
+  assert.equal(sessionName, "-user--0123456789ab");
+});
+
+Deno.test("ContainerRoles.find() shows the container's id whatever name it gives", () => {
+  const facts = naming(APP, { IAM_SESSION_NAME: "x".repeat(99) });
+  const { sessionName = "" } = rolesOf().find(facts, GRANT) as ContainerRole;
+  assert.match(sessionName, /^x+[\w-]+-0123456789ab$/);
+  assert.equal(sessionName.length, 64);
 });
 
 Deno.test("ContainerRoles.find() names sessions as go-metadataproxy in compatible mode", () => {
