@@ -173,17 +173,15 @@ testUnless(REASON, "moat proxy passes harmless paths through", async (t) => {
 });
 
 testUnless(
-  REASON,
-  "moat proxy that takes itself for the real service answers 502",
+  moatReason(),
+  "moat proxy does not start where it would take itself for the real service",
   async () => {
-    await using wire = await ImdsWire.open();
-    await using engine = await FakeEngine.start();
-    engine.addContainer(APP);
-    await using _moat = await wire.startProxy(engine.url, {
-      ...{ config: CONFIG, flags: ["--imds-passthrough", HARMLESS] },
-    });
-    const answer = await get(wire.client(CLIENTS.first), HARMLESS);
-    assert.equal(told(answer), "502 metadata-unavailable");
+    const { code, stdout, stderr } = await runMoat([
+      ...["proxy", "--listen", "127.0.0.1:0", "--imds"],
+      ...["--imds-passthrough", HARMLESS],
+    ]);
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, /169.254.169.254:80 moat itself .*\nhint: .*--to/);
   },
 );
 
