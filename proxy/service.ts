@@ -15,8 +15,8 @@ import {
 } from "./addresses.ts";
 import { NOT_ALLOWED, NOT_FOUND, UNAUTHORIZED } from "./answers.ts";
 import type { BindingTable, LiveBinding } from "./bindings/binding_table.ts";
-import { CLOSED_GATE, type Gate } from "./container_gate.ts";
-import { isForeign } from "./foreign_fields.ts";
+import { CLOSED_GATE, type Gate } from "./bindings/container_gate.ts";
+import { isForeign } from "./http1/foreign_fields.ts";
 import { hasBody, type RequestHead } from "./http1/head.ts";
 import type { Peer, Reply, Service, Takeover } from "./http1/server.ts";
 

@@ -21,7 +21,7 @@ import { eventually } from "./support/eventually.ts";
 import { run } from "./support/run.ts";
 
 /** How often an address may be reused; podman takes the next one each time. */
-const ROUNDS: Readonly<Record<Engine, number>> = { docker: 15, podman: 3 };
+const ROUNDS: Readonly<Record<Engine, number>> = { docker: 8, podman: 2 };
 
 /** How often somebody joins a network. */
 const JOINS = 10;

@@ -287,7 +287,7 @@ const GROUPS: Record<string, Group> = {
       "never brings its role to one that asks as it starts": async (
         { bed },
       ) => {
-        for (let round = 0; round < 12; round++) {
+        for (let round = 0; round < 6; round++) {
           const role = round % 2 === 0 ? "App" : "Other";
           const container = { env: { IAM_ROLE: role } };
           const ask = ["sh", "-c", FIRST_WORDS];

@@ -154,7 +154,6 @@ async function assertRole(
 }
 
 async function walk(t: Deno.TestContext, host: Host): Promise<void> {
-  const { bed } = host;
   await t.step(
     "without rules a container reaches the service of the host",
     async () => {
@@ -177,12 +176,6 @@ async function walk(t: Deno.TestContext, host: Host): Promise<void> {
   await t.step("and the way to the service of the host", async () => {
     assert.deepEqual(await host.found(), ["cloud 0", "cloud 0"]);
   });
-  await t.step(
-    "each session was one that STS gave",
-    async () => {
-      assert.ok((await bed.asked("AssumeRole")).length >= 3);
-    },
-  );
 }
 
 async function walkWithMoat(t: Deno.TestContext, host: Host): Promise<void> {

@@ -1,4 +1,4 @@
-import { serveMetadata } from "./container_match.ts";
+import { metadataCommand } from "./container_match.ts";
 import assert from "node:assert/strict";
 import type { Arguments } from "$core/cli/command.ts";
 import type { ProxyStatus } from "$core/control.ts";
@@ -363,7 +363,7 @@ Deno.test("findClient() sends a client without a token to its address", async ()
 Deno.test("findClient() refuses a client without a token where none is served", async () => {
   await assert.rejects(find(IMDS, {}, proxyOn("http://169.254.169.254:80")), {
     code: "not-reachable",
-    hint: `stop it; ${serveMetadata()}`,
+    hint: `stop it; ${metadataCommand()}`,
   });
 });
 

@@ -16,6 +16,7 @@ import { type ContainerFacts, matchesContainer } from "$core/container.ts";
 import { MoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { Answer, EndpointHandler } from "$core/provider.ts";
+import { Ending } from "../ending.ts";
 import type { Outbound } from "../intercept/outbound.ts";
 
 /** Who may use a binding, and where. */
@@ -54,8 +55,7 @@ export class LiveBinding {
   readonly entry: Entry;
   /** What they are served. */
   readonly served: Served;
-  #isRemoved = false;
-  readonly #onEnd = new Set<() => void>();
+  readonly #ending = new Ending();
 
   /** Makes a live binding. */
   constructor(entry: Entry, served: Served) {
@@ -70,16 +70,12 @@ export class LiveBinding {
 
   /** False once it was removed or replaced: remembered requests must not pass. */
   get isLive(): boolean {
-    return !this.#isRemoved && (this.entry.isCurrent?.() ?? true);
+    return !this.#ending.isOver && (this.entry.isCurrent?.() ?? true);
   }
 
   /** Ends it, also for requests under way. */
   end(): void {
-    this.#isRemoved = true;
-    // Whoever is told may look for the binding, and so end it again.
-    const told = [...this.#onEnd];
-    this.#onEnd.clear();
-    for (const tell of told) tell();
+    this.#ending.end();
   }
 
   /**
@@ -89,8 +85,7 @@ export class LiveBinding {
    * @returns A function that takes it back.
    */
   onEnd(tell: () => void): () => void {
-    this.#onEnd.add(tell);
-    return () => void this.#onEnd.delete(tell);
+    return this.#ending.onEnd(tell);
   }
 }
 

@@ -20,7 +20,7 @@ const USER_ADDRESS = "169.254.170.2:8169";
  * Says how to serve instance metadata. Each user has a proxy, with grants, of
  * its own: root's is of no use to another one.
  */
-export function serveMetadata(): string {
+export function metadataCommand(): string {
   return Deno.uid() === 0
     ? "moat network-rules --apply, then moat proxy --imds"
     : `sudo moat network-rules --to ${USER_ADDRESS} --apply, then moat proxy --imds ${USER_ADDRESS}`;
@@ -153,6 +153,6 @@ export function noMetadata(action: string, isRunning: boolean): MoatError {
         ? "the running proxy serves no instance metadata"
         : "no proxy of this user is running that serves instance metadata"
     }`,
-    { hint: `${isRunning ? "stop it; " : ""}${serveMetadata()}` },
+    { hint: `${isRunning ? "stop it; " : ""}${metadataCommand()}` },
   );
 }

@@ -18,7 +18,7 @@ import type { Platform } from "$core/platform.ts";
 import { Answer } from "$core/provider.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
 import type { Containers } from "../containers/containers.ts";
-import { engineSockets } from "../containers/sockets.ts";
+import { engineSockets } from "../containers/engine_sockets.ts";
 import { watchContainers } from "../containers/watch.ts";
 import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
 import { compatibleSettings, warnAtStart } from "../metadata/compatible.ts";

@@ -1,6 +1,6 @@
 /**
  * `moat network setup`, `remove` and `show`: the address 169.254.170.2 of this
- * host. What is done and why is in `../link_local.ts`; this module asks the
+ * host. What is done and why is in `../network/link_local.ts`; this module asks the
  * system and runs commands.
  *
  * @module

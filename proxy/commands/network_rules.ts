@@ -1,6 +1,6 @@
 /**
  * `moat network-rules`: leads containers from the addresses of instance
- * metadata to moat. What is done and why is in `../network_rules.ts`; this
+ * metadata to moat. What is done and why is in `../network/rules.ts`; this
  * module asks the system and runs commands.
  *
  * @module

@@ -13,7 +13,7 @@ import type { FlagValues } from "$core/provider.ts";
 import { COMMIT, VERSION } from "$core/version.ts";
 import { Binder } from "../bindings/binder.ts";
 import { BindingTable } from "../bindings/binding_table.ts";
-import { ContainerGate } from "../container_gate.ts";
+import { ContainerGate } from "../bindings/container_gate.ts";
 import { LazyContainers } from "../containers/lazy.ts";
 import { serveControl } from "../control.ts";
 import { ExpiryWatch } from "../grants/expiries.ts";

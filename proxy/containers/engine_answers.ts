@@ -180,7 +180,7 @@ export function readGateways(json: unknown): Gateways | undefined {
   const { success, output } = v.safeParse(NETWORK, json);
   if (!success) return undefined;
   return new Map(
-    Object.entries(output.Containers ?? {}).map(([id, found]) => [
+    Object.entries(output.Containers).map(([id, found]) => [
       id,
       endpoints(
         GATEWAY_NETWORK,
@@ -205,7 +205,7 @@ export function readEvent(json: unknown): EngineEvent | "other" | undefined {
   const { Type, Action, id, Actor, timeNano, time } = output;
   const isNetwork = Type === "network";
   if (!isNetwork && Type !== "container") return "other";
-  const container = isNetwork ? Actor.Attributes?.container ?? id : Actor.ID;
+  const container = isNetwork ? Actor.Attributes.container ?? id : Actor.ID;
   if (!ID_PATTERN.test(container ?? "")) {
     // Networks have further members, such as swarm's own; "prune" is of nobody.
     return isNetwork || container === "" ? "other" : undefined;
@@ -214,7 +214,7 @@ export function readEvent(json: unknown): EngineEvent | "other" | undefined {
     container: container ?? "",
     action: Action,
     network: isNetwork && container !== Actor.ID ? Actor.ID : undefined,
-    atMs: Math.ceil(timeNano ? timeNano / 1e6 : (time ?? 0) * 1000),
+    atMs: Math.ceil(timeNano ? timeNano / 1e6 : time * 1000),
   };
 }
 
@@ -236,7 +236,7 @@ function listedState(row: Listed, gateways: Gateways): ContainerState {
   const isRunning = RUNNING.test(row.State);
   return {
     id: row.Id,
-    name: plainName(row.Names?.[0] ?? ""),
+    name: plainName(row.Names[0] ?? ""),
     isRunning,
     hasExited: EXITED.test(row.State),
     endpoints: isRunning ? endpointsOf(row, gateways) : [],
@@ -253,7 +253,7 @@ function inspectedState(
 ): ContainerState {
   const { Id: id, State } = found;
   const isRunning = !State.Restarting &&
-    (State.Running || State.Paused === true || RUNNING.test(State.Status));
+    (State.Running || State.Paused || RUNNING.test(State.Status));
   const name = plainName(found.Name);
   return {
     id,
@@ -275,8 +275,8 @@ function factsOf(
   const { Image, Env, Labels } = Config;
   // What is too long to be read must not count as if it was not there.
   if (Env === false || Labels === false) return undefined;
-  const env = readEnv(Env ?? []);
-  return { id, name, image: Image ?? "", env, labels: Labels ?? {}, startedAt };
+  const env = readEnv(Env);
+  return { id, name, image: Image, env, labels: Labels, startedAt };
 }
 
 function plainName(name: string): string {

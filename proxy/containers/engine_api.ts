@@ -65,9 +65,10 @@ interface Question<T> {
 export class EngineApi implements Engine {
   /** Its path. */
   readonly socket: string;
+  /** See {@link Engine.hasLateEvents}; only of Docker it is known that it has none. */
+  hasLateEvents = false;
   readonly #clock: Clock;
   readonly #closing = new AbortController();
-  #hasLateEvents = false;
 
   /**
    * Connects when it is asked.
@@ -80,15 +81,10 @@ export class EngineApi implements Engine {
     this.#clock = clock;
   }
 
-  /** See {@link Engine.hasLateEvents}; only of Docker it is known that it has none. */
-  get hasLateEvents(): boolean {
-    return this.#hasLateEvents;
-  }
-
   /** See {@link Engine.events}. */
   async events(signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const answer = await this.#open(`/events${filter(FOLLOWED)}`, signal);
-    this.#hasLateEvents = !answer.server.startsWith("Docker/");
+    this.hasLateEvents = !answer.server.startsWith("Docker/");
     if (answer.status === 200) return this.#readEvents(answer);
     answer.close();
     throw garbage("events", `status ${answer.status}`);

@@ -11,7 +11,7 @@ import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Platform } from "$core/platform.ts";
 import { ContainerIndex } from "./container_index.ts";
 import type { ContainerState, Engine, EngineEvent } from "./engine.ts";
-import { Inspections } from "./inspections.ts";
+import { Questions } from "./questions.ts";
 import { RepeatedLines } from "../repeated_lines.ts";
 
 /** How soon a lost engine is tried again, at first and at last. */
@@ -61,8 +61,8 @@ export class EngineWatch {
   readonly #platform: Pick<Platform, "clock" | "log">;
   readonly #engine: Engine;
   readonly #listener: EngineListener;
-  readonly #inspections: Inspections<Inspected>;
-  readonly #lists: Inspections<readonly ContainerState[]>;
+  readonly #inspections: Questions<Inspected>;
+  readonly #lists: Questions<readonly ContainerState[]>;
   readonly #told: RepeatedLines;
   readonly #closing = new AbortController();
   readonly #closed = Promise.withResolvers<void>();
@@ -90,8 +90,8 @@ export class EngineWatch {
     this.#told = new RepeatedLines(platform.clock);
     this.#listener = listener;
     this.index = new ContainerIndex((address) => listener.changed(address));
-    this.#inspections = new Inspections((id) => this.#inspect(id));
-    this.#lists = new Inspections(() => this.#list());
+    this.#inspections = new Questions((id) => this.#inspect(id));
+    this.#lists = new Questions(() => this.#list());
     this.#ended = this.#run();
   }
 

@@ -30,8 +30,6 @@ interface Real {
   run: Start | undefined;
   /** Its endpoint by address. */
   addresses: Map<string, string>;
-  /** Of these, which it got while it ran. */
-  further: Set<string>;
   /** Whose network it shares. */
   joins: string | undefined;
   finishedAt: string;
@@ -54,6 +52,8 @@ class World implements Engine {
   readonly clock: FakeClock;
   readonly real = new Map<string, Real>();
   readonly asked: Asked[] = [];
+  /** Containers, their starts, and addresses that they got while they ran. */
+  readonly further = new Set<string>();
   /** Events that are on their way. */
   sent: EngineEvent[] = [];
   readonly #tellsEndpoints: boolean;
@@ -127,7 +127,7 @@ class World implements Engine {
     if (this.real.has(id) || !this.real.has(joins) || slot === target) return;
     this.real.set(id, {
       ...{ name: slot, run: undefined, finishedAt: NEVER, joins },
-      ...{ addresses: new Map(), further: new Set() },
+      addresses: new Map(),
     });
     this.#send(id, "create");
     // Docker tells it before it can start.
@@ -150,7 +150,7 @@ class World implements Engine {
     if (!this.#tellsEndpoints || this.holder(address)) return;
     if (!real?.run?.startedAt || real.joins) return;
     real.addresses.set(address, `e${++this.#last}`);
-    real.further.add(address);
+    this.further.add(`${id} ${real.run.startedAt} ${address}`);
     this.#send(id, "connect", address);
   }
 
@@ -174,7 +174,6 @@ class World implements Engine {
       joins: undefined,
       run: { id },
       finishedAt: before?.finishedAt ?? NEVER,
-      further: new Set(),
       addresses: new Map([
         [address, this.#tellsEndpoints ? `e${++this.#last}` : ""],
       ]),
@@ -419,9 +418,10 @@ class Run {
       if ("problem" in found) return;
       this.named++;
       const { id, startedAt } = found.facts;
-      // No engine tells since when it has that; the client has it no more.
-      const isFurther = world.real.get(id)?.further.has(address);
-      if (isFurther && world.holder(address) !== holder) return;
+      // No engine tells since when it has that: the client has it no more, or
+      // nobody had it, so that there is no client.
+      const isFurther = world.further.has(`${id} ${startedAt} ${address}`);
+      if (isFurther && (!holder || world.holder(address) !== holder)) return;
       assert.deepEqual({ id, startedAt }, holder);
       const left = sharers.filter((run) => world.real.get(run.id)?.run === run);
       assert.deepEqual(left, []);

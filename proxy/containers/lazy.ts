@@ -7,7 +7,7 @@
 import { loadConfig } from "$core/config.ts";
 import type { Platform } from "$core/platform.ts";
 import type { Containers } from "./containers.ts";
-import { engineSockets } from "./sockets.ts";
+import { engineSockets } from "./engine_sockets.ts";
 import { watchContainers } from "./watch.ts";
 
 /** Opens the engines' sockets when somebody needs to know a container, and not before. */

@@ -75,15 +75,13 @@ export function watchContainers(
     readonly platform: WatchPlatform;
     readonly sockets: readonly string[];
   },
-): Promise<Containers> {
+): Containers {
   const { clock } = platform;
-  return Promise.resolve(
-    watchEngines({
-      platform,
-      engines: sockets.map((socket) => new EngineApi(socket, clock)),
-      host: new HostAddresses(clock),
-    }),
-  );
+  return watchEngines({
+    platform,
+    engines: sockets.map((socket) => new EngineApi(socket, clock)),
+    host: new HostAddresses(clock),
+  });
 }
 
 /**
@@ -305,24 +303,25 @@ class ContainerWatch implements Containers, EngineListener {
   }
 }
 
-/** Asks about all of them after this call, and whether there are others. */
+/**
+ * Asks whether there are others, and then about all of them: who still runs then
+ * had the address while the list was made, and so had whoever shares it.
+ */
 async function confirm(
   candidates: readonly Candidate[],
   moments: ReadonlyMap<EngineWatch, Moment>,
 ): Promise<Confirmed> {
   const watches = new Set(candidates.map(({ watch }) => watch));
   try {
-    const [answers] = await Promise.all([
-      Promise.all(
-        candidates.map(async ({ watch, id }) =>
-          [id, await watch.confirm(id)] as const
-        ),
-      ),
-      ...watches.values().map((watch) =>
+    await Promise.all(
+      watches.values().map((watch) =>
         watch.complete(moments.get(watch)?.order ?? Infinity)
       ),
-    ]);
-    return new Map(answers);
+    );
+    const answers = candidates.map(async ({ watch, id }) =>
+      [id, await watch.confirm(id)] as const
+    );
+    return new Map(await Promise.all(answers));
   } catch {
     // Its watch says why, and looks for the engine.
     return undefined;

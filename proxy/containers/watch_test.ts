@@ -97,6 +97,19 @@ Deno.test("identify() finds a container that was there before", async () => {
   assert.equal(await bed.who(), "web");
 });
 
+Deno.test("identify() knows nobody whose labels are too long, but all others", async () => {
+  await using bed = await Bed.open();
+  await bed.synced(0);
+  const labels = { long: "x".repeat(5 << 20) };
+  bed.engine.addContainer({ name: "web", ip: IP });
+  bed.engine.addContainer({ name: "long", ip: "10.9.0.3", labels });
+  assert.equal(await bed.who("10.9.0.3"), "unknown");
+  assert.equal(await bed.who(), "web");
+  const [line, ...more] = bed.logged("container-unreadable");
+  assert.match(String(line?.["reason"]), /more than 4 MiB/);
+  assert.deepEqual([more, bed.logged("engine-lost")], [[], []]);
+});
+
 Deno.test("identify() names no container for a client that came before it", async () => {
   await using bed = await Bed.open();
   await bed.synced(0);

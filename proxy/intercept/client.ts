@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { unmapAddress } from "../addresses.ts";
 import type { BindingTable, LiveBinding } from "../bindings/binding_table.ts";
-import { CLOSED_GATE, type Gate } from "../container_gate.ts";
+import { CLOSED_GATE, type Gate } from "../bindings/container_gate.ts";
 import type { RequestHead } from "../http1/head.ts";
 import type { Peer } from "../http1/server.ts";
 

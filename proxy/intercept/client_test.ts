@@ -10,7 +10,7 @@ import {
   FakeKnown,
 } from "../../tests/support/fake_containers.ts";
 import { fakePlatform } from "../../tests/support/fake_platform.ts";
-import { ContainerGate } from "../container_gate.ts";
+import { ContainerGate } from "../bindings/container_gate.ts";
 import { RequestHead } from "../http1/head.ts";
 import { ProxyClient, readProxyToken } from "./client.ts";
 

@@ -21,7 +21,7 @@ import type { ConnectionPool } from "../http1/pool.ts";
 import { Wire } from "../http1/wire.ts";
 import { encodeAnswer } from "../http1/writer.ts";
 import type { TraceRecord } from "./trace_record.ts";
-import type { Gate } from "../container_gate.ts";
+import type { Gate } from "../bindings/container_gate.ts";
 import { ProxyClient, readProxyToken } from "./client.ts";
 import { readClientHello } from "./client_hello.ts";
 import type { Egress } from "./egress.ts";

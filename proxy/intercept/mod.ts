@@ -10,7 +10,7 @@ import { isAddress } from "$core/host.ts";
 import type { Platform } from "$core/platform.ts";
 import { ENGINE_HOSTS, PROXY_NAME } from "../addresses.ts";
 import type { BindingTable } from "../bindings/binding_table.ts";
-import type { Gate } from "../container_gate.ts";
+import type { Gate } from "../bindings/container_gate.ts";
 import type { ListenAddress, Listeners } from "../listeners.ts";
 import { TraceFile } from "./trace.ts";
 import { Egress } from "./egress.ts";

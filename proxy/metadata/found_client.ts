@@ -30,11 +30,8 @@ export class FoundClient implements MetadataClient {
   readonly binding?: Binding;
   /** The grant that serves it. */
   readonly grant?: Grant;
-  readonly #known: KnownContainer;
   readonly #live: LiveBinding | undefined;
   readonly #ending = new Ending();
-  /** Containers and bindings outlive many clients. */
-  readonly #forget: readonly ((() => void) | undefined)[];
 
   /** A container with what it may have. */
   constructor(known: KnownContainer, { live, grant }: Rights) {
@@ -42,16 +39,16 @@ export class FoundClient implements MetadataClient {
     this.address = known.address;
     if (live) this.binding = live.binding;
     if (grant) this.grant = grant;
-    this.#known = known;
     this.#live = live;
     const end = () => this.end();
-    this.#forget = [known.onEnd(end), live?.onEnd(end)];
+    // Containers and bindings outlive many clients: they forget those that ended.
+    this.#ending.onEnd(known.onEnd(end));
+    if (live) this.#ending.onEnd(live.onEnd(end));
   }
 
   /** Whether what was prepared for it still counts. */
   get isCurrent(): boolean {
-    return !this.#ending.isOver && this.#known.isCurrent &&
-      (this.#live?.isLive ?? true);
+    return !this.#ending.isOver && (this.#live?.isLive ?? true);
   }
 
   /** Tells, once, of its end; at once if it has ended. */
@@ -61,7 +58,6 @@ export class FoundClient implements MetadataClient {
 
   /** Ends it: what its binding or grant was counts no more. */
   end(): void {
-    for (const forget of this.#forget ?? []) forget?.();
     this.#ending.end();
   }
 }

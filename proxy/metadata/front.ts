@@ -4,7 +4,7 @@
  *
  * A client is known by its address alone, so the container is found once for
  * each connection, which cannot pass from one container to another, and its
- * engine is asked each time (see `containers.ts`).
+ * engine is asked each time (see `../containers/watch.ts`).
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { isLoopback, unmapAddress } from "../addresses.ts";
 import type { BindingTable } from "../bindings/binding_table.ts";
 import { Connections, type Unproven } from "../containers/connections.ts";
 import type { Containers, KnownContainer } from "../containers/containers.ts";
-import { isForeign } from "../foreign_fields.ts";
+import { isForeign } from "../http1/foreign_fields.ts";
 import { hasBody, type RequestHead } from "../http1/head.ts";
 import type { Peer, Reply } from "../http1/server.ts";
 import { RepeatedLines } from "../repeated_lines.ts";
@@ -281,12 +281,12 @@ function checkRequest(
   peer: Peer,
 ): MetadataStranger | undefined {
   if (!head.target.startsWith("/")) return BAD_TARGET;
-  if (!isAddress(head.host, peer)) return FOREIGN_HOST;
+  if (!isOurHost(head.host, peer)) return FOREIGN_HOST;
   return isForeign(head) ? FOREIGN_REQUEST : undefined;
 }
 
 /** Whichever: on the way here it may have been translated. */
-function isAddress(host: string, peer: Peer): boolean {
+function isOurHost(host: string, peer: Peer): boolean {
   const name = /^(?:\[([^\]]+)\]|([^:]+))(?::\d*)?$/.exec(host)?.slice(1)
     .find((part) => part !== undefined) ?? "";
   if (isIP(name) > 0) return true;

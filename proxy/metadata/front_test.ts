@@ -265,6 +265,15 @@ Deno.test("MetadataFront keeps nothing at a binding for clients that ended", asy
   assert.equal(own.tells.size, 0);
 });
 
+Deno.test("MetadataFront repeats nothing of a binding that is out of date", async () => {
+  const made = scene();
+  const own = live("web", [GRANT]);
+  made.bound = [own as unknown as LiveBinding];
+  const reply = await ask(made);
+  own.isLive = false;
+  assert.equal(reply.repeat?.(), undefined);
+});
+
 Deno.test("MetadataFront keeps nothing at a container for clients that ended", async () => {
   const made = scene();
   for (let i = 0; i < 3; i++) {

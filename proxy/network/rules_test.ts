@@ -10,7 +10,6 @@ import {
   nextCommand,
 } from "./rules.ts";
 import { hasChain, interfacePatterns, setIptables } from "./rules_iptables.ts";
-import { setNft } from "./rules_nft.ts";
 
 const [IMDS, IMDS_6, ECS] = [
   "169.254.169.254",
@@ -237,8 +236,3 @@ for (const family of ["iptables", "ip6tables"] as const) {
     assert.doesNotMatch(text, other);
   });
 }
-
-Deno.test("setNft() is the same each time", () => {
-  const leads = leadsTo([], true);
-  assert.deepEqual(setNft(leads), setNft(leads));
-});

@@ -16,7 +16,7 @@ import {
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Secret } from "$core/secret.ts";
 import { portOf } from "../addresses.ts";
-import { serveMetadata } from "../bindings/container_match.ts";
+import { metadataCommand } from "../bindings/container_match.ts";
 import { startProxy } from "./start_proxy.ts";
 
 /** While the proxy is away, how often to look for it. */
@@ -225,7 +225,7 @@ function gone(
     "The proxy has ended: the command gets no credentials for now",
     {
       hint: container
-        ? serveMetadata()
+        ? metadataCommand()
         : `moat proxy --listen ${new URL(endpointUrl).host}`,
     },
   );

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
-import fc from "fast-check";
 import type { MetadataEvent } from "$core/metadata.ts";
 import {
   COPY,
-  EVENTS,
   facts,
   REFUSED,
   SERVED,
@@ -110,21 +108,5 @@ Deno.test("LabelBounds keeps what is known beforehand, however many sets there a
       (name) => labels.get(name),
     ),
     ["other", "other", "200", "latest"],
-  );
-});
-
-Deno.test("LabelBounds keeps few sets, whatever the events", () => {
-  fc.assert(
-    fc.property(fc.array(EVENTS, { maxLength: 400 }), (events) => {
-      const bounds = new LabelBounds();
-      const values = new Map<string, Set<string>>();
-      for (const event of events) {
-        for (const [name, value] of bounds.bound(requestLabels(event, COPY))) {
-          values.set(name, (values.get(name) ?? new Set()).add(value));
-        }
-      }
-      for (const { size } of values.values()) assert(size <= MAX_VALUES + 1);
-    }),
-    { numRuns: 30 },
   );
 });

@@ -23,12 +23,7 @@ import {
   type CollectorAddress,
   LineSender,
 } from "./line_sender.ts";
-import {
-  datadogLine,
-  type LineFormat,
-  type Measurement,
-  statsdLine,
-} from "./lines.ts";
+import { datadogLine, type LineFormat, statsdLine } from "./lines.ts";
 import {
   createPrometheusSink,
   type MetricSink,
@@ -79,10 +74,13 @@ export async function openTelemetry(
     ? await createPrometheusSink(labelNames(copy))
     : undefined;
   const sinks: MetricSink[] = readable ? [readable] : [];
-  const add = (name: string, format: LineFormat, collector: Collector) =>
-    sinks.push(
-      new LineSink(format, new LineSender({ platform, name, collector })),
-    );
+  const add = (name: string, format: LineFormat, collector: Collector) => {
+    const sender = new LineSender({ platform, name, collector });
+    sinks.push({
+      take: (measurement) => sender.send(format(measurement)),
+      close: () => sender.close(),
+    });
+  };
   if (statsd) add("statsd", statsdLine, new DatagramCollector(clock, statsd));
   if (statsite) add("statsite", statsdLine, new StreamCollector(statsite));
   if (datadog) {
@@ -136,23 +134,5 @@ export class Telemetry {
   /** Sends what waits, and ends. */
   async close(): Promise<void> {
     await Promise.all(this.#sinks.map((sink) => sink.close()));
-  }
-}
-
-class LineSink implements MetricSink {
-  readonly #format: LineFormat;
-  readonly #sender: LineSender;
-
-  constructor(format: LineFormat, sender: LineSender) {
-    this.#format = format;
-    this.#sender = sender;
-  }
-
-  take(measurement: Measurement): void {
-    this.#sender.send(this.#format(measurement));
-  }
-
-  close(): Promise<void> {
-    return this.#sender.close();
   }
 }

@@ -10,7 +10,7 @@ import { isIP } from "node:net";
 import type { ContainerFacts } from "$core/container.ts";
 import { MoatError } from "$core/errors.ts";
 import { UNPRINTABLE } from "$core/text.ts";
-import { engineSockets } from "$proxy/containers/sockets.ts";
+import { engineSockets } from "$proxy/containers/engine_sockets.ts";
 import { readCompatibleEnv } from "$proxy/metadata/compatible_env.ts";
 import { parseRoleArn, type RoleArn } from "$providers/aws/arn.ts";
 import { readCacheOffset } from "$providers/aws/metadata/cache_offset.ts";

@@ -63,15 +63,7 @@ export const AWS_SHAPES: Shapes = {
     ]));
   },
   credentials: (session, since) =>
-    plain(awsJson([
-      ["Code", "Success"],
-      ["LastUpdated", formatTime(since)],
-      ["Type", "AWS-HMAC"],
-      ["AccessKeyId", session.accessKeyId],
-      ["SecretAccessKey", session.secretAccessKey.reveal()],
-      ["Token", session.sessionToken.reveal()],
-      ["Expiration", formatTime(session.expiresAt)],
-    ])),
+    plain(awsJson(credentialFields(session, since))),
   text: plain,
 };
 
@@ -93,17 +85,21 @@ export const GO_SHAPES: Shapes = {
     ]);
   },
   credentials: (session) =>
-    goJson([
-      ["Code", "Success"],
-      ["LastUpdated", formatTime(session.expiresAt - HOUR_MS)],
-      ["Type", "AWS-HMAC"],
-      ["AccessKeyId", session.accessKeyId],
-      ["SecretAccessKey", session.secretAccessKey.reveal()],
-      ["Token", session.sessionToken.reveal()],
-      ["Expiration", formatTime(session.expiresAt)],
-    ]),
+    goJson(credentialFields(session, session.expiresAt - HOUR_MS)),
   text: (body) => ({ body, contentType: "text/plain; charset=utf-8" }),
 };
+
+function credentialFields(session: Session, updatedAt: number): Fields {
+  return [
+    ["Code", "Success"],
+    ["LastUpdated", formatTime(updatedAt)],
+    ["Type", "AWS-HMAC"],
+    ["AccessKeyId", session.accessKeyId],
+    ["SecretAccessKey", session.secretAccessKey.reveal()],
+    ["Token", session.sessionToken.reveal()],
+    ["Expiration", formatTime(session.expiresAt)],
+  ];
+}
 
 /** What the identity document is made from. */
 export interface IdentityFacts {

@@ -133,7 +133,7 @@ Deno.test("ContainerRoles.find() takes a role that label and variable name alike
   assert.equal(roleName, "app");
 });
 
-Deno.test("ContainerRoles.find() takes no name that every object has", async () => {
+Deno.test("ContainerRoles.find() finds no role where none is named", async () => {
   const { code } = await errorOf({}, container());
   assert.equal(code, "no-role");
 });

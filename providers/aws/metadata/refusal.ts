@@ -134,14 +134,6 @@ export const BODY_REFUSED: Refusal = new Refusal(
   "bad_request",
 );
 
-/** A proxy that was tricked into a request says for whom. */
-export const FORWARDED: Refusal = new Refusal(
-  403,
-  "foreign-request",
-  "Requests of browsers and forwarding proxies are refused",
-  "bad_request",
-);
-
 /** No life, several, or one out of bounds. */
 export const BAD_TTL: Refusal = new Refusal(
   400,

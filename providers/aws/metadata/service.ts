@@ -42,7 +42,6 @@ import {
   BAD_TOKEN,
   BAD_TTL,
   BODY_REFUSED,
-  FORWARDED,
   NOT_FOUND,
   ONLY_GET,
   ONLY_PUT,
@@ -256,8 +255,6 @@ class AwsMetadata implements MetadataService {
     client: MetadataClient,
     state: ClientState,
   ): Respond {
-    // What a tricked proxy sends along.
-    if (request.values("x-forwarded-for").length > 0) throw FORWARDED;
     const ttl = readTtl(request.values(TTL_HEADER.toLowerCase()));
     if (ttl === undefined) throw BAD_TTL;
     return (told) => {

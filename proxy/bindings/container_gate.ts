@@ -11,15 +11,15 @@
 import type { Binding } from "$core/binding.ts";
 import { matchesContainer } from "$core/container.ts";
 import type { Platform } from "$core/platform.ts";
-import { unmapAddress } from "./addresses.ts";
-import type { LiveBinding } from "./bindings/binding_table.ts";
+import { unmapAddress } from "../addresses.ts";
+import type { LiveBinding } from "./binding_table.ts";
 import {
   Connections,
   type Origin,
   type Unproven,
-} from "./containers/connections.ts";
-import type { Containers, KnownContainer } from "./containers/containers.ts";
-import { RepeatedLines } from "./repeated_lines.ts";
+} from "../containers/connections.ts";
+import type { Containers, KnownContainer } from "../containers/containers.ts";
+import { RepeatedLines } from "../repeated_lines.ts";
 
 /** Lets clients of a binding through. */
 export interface Gate {

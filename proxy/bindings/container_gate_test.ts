@@ -3,21 +3,21 @@ import { digestToken } from "$core/binding.ts";
 import type { ContainerMatch } from "$core/container.ts";
 import { Answer, type EndpointHandler } from "$core/provider.ts";
 import { DEFAULT_POLICY } from "$core/policy.ts";
-import { assertNoCanary, CANARY } from "../tests/support/canary.ts";
+import { assertNoCanary, CANARY } from "../../tests/support/canary.ts";
 import {
   CONTAINER_ADDRESS,
   FakeContainers,
   FakeKnown,
-} from "../tests/support/fake_containers.ts";
-import { fakePlatform } from "../tests/support/fake_platform.ts";
-import { toBytes } from "../tests/support/raw_http.ts";
-import { NOT_FOUND } from "./answers.ts";
-import { BindingTable, LiveBinding } from "./bindings/binding_table.ts";
+} from "../../tests/support/fake_containers.ts";
+import { fakePlatform } from "../../tests/support/fake_platform.ts";
+import { toBytes } from "../../tests/support/raw_http.ts";
+import { NOT_FOUND } from "../answers.ts";
+import { BindingTable, LiveBinding } from "./binding_table.ts";
 import { CLOSED_GATE, ContainerGate, type Gate } from "./container_gate.ts";
-import { parseRequestHead } from "./http1/head.ts";
-import type { Peer, Reply } from "./http1/server.ts";
-import { Outbound } from "./intercept/outbound.ts";
-import { createService } from "./service.ts";
+import { parseRequestHead } from "../http1/head.ts";
+import type { Peer, Reply } from "../http1/server.ts";
+import { Outbound } from "../intercept/outbound.ts";
+import { createService } from "../service.ts";
 
 const TOKEN = `moat.web.${CANARY}_-A`;
 const SECRET = new Answer(200, '{"secret":true}');

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { MoatError } from "$core/errors.ts";
-import { engineSockets } from "./sockets.ts";
+import { engineSockets } from "./engine_sockets.ts";
 
 const CASES: {
   name: string;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { RequestHead } from "./http1/head.ts";
+import type { RequestHead } from "./head.ts";
 
 const FOREIGN_FIELDS = [
   "cookie",

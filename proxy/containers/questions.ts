@@ -1,6 +1,7 @@
 /**
- * Questions to an engine, such as about one container: few at a time, and for each container at
- * most one that is asked and one that waits, however many want to know.
+ * Questions to an engine, such as about one container: few at a time, and for
+ * each subject at most one that is asked and one that waits, however many want
+ * to know.
  *
  * @module
  */
@@ -17,8 +18,8 @@ interface Waiting<T> {
   isUrgent: boolean;
 }
 
-/** Asks about containers by id. */
-export class Inspections<T> {
+/** Asks about subjects by id. */
+export class Questions<T> {
   readonly #inspect: (id: string) => Promise<T>;
   readonly #waiting = new Map<string, Waiting<T>>();
   readonly #asked = new Map<string, Promise<void>>();
