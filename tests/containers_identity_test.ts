@@ -270,7 +270,7 @@ for (const engine of ["podman", "docker"] satisfies Engine[]) {
 
     engine === "podman" &&
       await t.step("by the path of its network", async () => {
-        const id = await bed.start();
+        const id = await bed.start("--network", "two");
         const address = await bed.address(id);
         assert.equal(await bed.identify(address), id);
         const pid = await ask("inspect", "--format", "{{.State.Pid}}", id);
@@ -278,6 +278,13 @@ for (const engine of ["podman", "docker"] satisfies Engine[]) {
         const command = await bed.telling(["--detach", ...options]);
         const found = await bed.identifyFirst(address, "run", ...command);
         assert.equal(found, "shared");
+        await ask("network", "connect", "one", id);
+        for (const each of await bed.addresses(id)) {
+          await eventually(
+            `${each} is shared`,
+            async () => await bed.identify(each) === "shared",
+          );
+        }
         await bed.remove(await ask("ps", "--latest", "--quiet"));
         assert.equal(await bed.identify(address), id);
         await bed.remove(id);

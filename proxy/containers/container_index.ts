@@ -51,7 +51,10 @@ export interface Moment {
 }
 
 /** The end of a container's processes, or of itself. */
-const GONE = new Set(["die", "died", "stop", "destroy", "remove"]);
+const GONE = new Set([
+  ...["die", "died", "stop", "checkpoint"],
+  ...["destroy", "remove"],
+]);
 
 /** It will never be again. */
 const DESTROYED = new Set(["destroy", "remove"]);
@@ -68,6 +71,7 @@ const CHANGED = new Set([
   "unpause",
   "rename",
   "update",
+  "restore",
 ]);
 
 /** All events that say something of containers; engines have many more. */
@@ -94,6 +98,8 @@ export class ContainerIndex {
   readonly #unread = new Set<string>();
   /** By container and network, when it was given an address, until an answer has it. */
   readonly #begun = new Map<string, Map<string, number>>();
+  /** Those that run in a network which no event is about: podman's "ns:PATH". */
+  readonly #foreign = new Set<string>();
   /** Questions that are not answered yet. */
   readonly #asked = new Set<number>();
   /** By container, its last event while questions are open. */
@@ -124,6 +130,11 @@ export class ContainerIndex {
   /** The containers that have an address. */
   holders(address: string): readonly Entry[] {
     return this.#byAddress.get(address) ?? [];
+  }
+
+  /** Containers that run in a network which may get addresses without an event. */
+  get foreign(): ReadonlySet<string> {
+    return this.#foreign;
   }
 
   /** Containers that may share anybody's network, until they are described. */
@@ -346,6 +357,9 @@ export class ContainerIndex {
   #put(id: string, before: Entry | undefined, after: Entry | undefined): void {
     if (after) this.#entries.set(id, after);
     else this.#entries.delete(id);
+    if (after?.isRunning && isForeignNetwork(after.joins)) {
+      this.#foreign.add(id);
+    } else this.#foreign.delete(id);
     this.#exited += Number(after?.hasExited ?? 0) -
       Number(before?.hasExited ?? 0);
     const changed = new Set([
@@ -434,9 +448,9 @@ function isBlind({ isPartial, isRunning, endpoints }: ContainerState): boolean {
   return isPartial && isRunning && endpoints.length === 0;
 }
 
-/** Whether this run of it was described in full. */
-function isDescribed({ isPartial, isRunning }: Entry): boolean {
-  return isRunning && !isPartial;
+/** Whether it was described in full; where its addresses are not its own, this run of it. */
+function isDescribed({ isPartial, isRunning, joins }: Entry): boolean {
+  return !isPartial && (isRunning || !isForeignNetwork(joins));
 }
 
 /** Podman's "ns:PATH": it has no addresses of its own. */

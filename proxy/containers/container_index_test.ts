@@ -389,6 +389,23 @@ Deno.test("unread has who is listed without an address, until this run is descri
   assert.deepEqual([...index.unread], [B]);
 });
 
+Deno.test("unread leaves out who has no network, however often it starts", () => {
+  const index = new Told();
+  index.tell(B, state(B, { ip: "" }));
+  index.happened(event(B, "died"));
+  index.list(BLIND);
+  assert.deepEqual([...index.unread], []);
+});
+
+Deno.test("foreign has who runs in a network of another path", () => {
+  const index = new Told();
+  index.tell(A, state(A));
+  index.tell(B, state(B, NS));
+  assert.deepEqual([...index.foreign], [B]);
+  index.happened(event(B, "died"));
+  assert.deepEqual([...index.foreign], []);
+});
+
 Deno.test("replace() keeps the addresses that a list leaves out", () => {
   const index = new Told();
   index.tell(A, state(A));

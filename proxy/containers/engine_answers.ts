@@ -39,8 +39,12 @@ const EXITED = /^(exited|stopped|dead|removing)$/;
 
 const TEXT = v.nullish(v.string(), "");
 
+/** What a `JsonSieve` found too long is `false`. */
+const orTooLong = <T extends v.GenericSchema>(schema: T) =>
+  v.union([v.literal(false), schema]);
+
 const NETWORKS = v.nullish(
-  v.record(
+  orTooLong(v.record(
     v.string(),
     v.nullish(v.object({
       NetworkID: TEXT,
@@ -49,13 +53,15 @@ const NETWORKS = v.nullish(
       IPAddress: TEXT,
       GlobalIPv6Address: TEXT,
     })),
-  ),
+  )),
   {},
 );
 
-/** What a `JsonSieve` found too long is `false`. */
-const orTooLong = <T extends v.GenericSchema>(schema: T) =>
-  v.union([v.literal(false), schema]);
+/** Of podman's "ns:PATH"; some versions say it as `ADDRESS/LENGTH`. */
+const SECONDARY = v.nullish(
+  v.array(v.union([v.string(), v.object({ Addr: v.string() })])),
+  [],
+);
 
 /** What a list and an inspection have in common. */
 const COMMON = {
@@ -66,6 +72,8 @@ const COMMON = {
       Networks: NETWORKS,
       IPAddress: TEXT,
       GlobalIPv6Address: TEXT,
+      SecondaryIPAddresses: SECONDARY,
+      SecondaryIPv6Addresses: SECONDARY,
     }),
   ),
 };
@@ -86,7 +94,10 @@ export const WANTED_OF_INSPECTION: Wanted = {
   },
   Config: { Image: true, Env: true, Labels: true },
   HostConfig: { NetworkMode: true },
-  NetworkSettings: { Networks: true, IPAddress: true, GlobalIPv6Address: true },
+  NetworkSettings: {
+    ...{ Networks: true, IPAddress: true, GlobalIPv6Address: true },
+    ...{ SecondaryIPAddresses: true, SecondaryIPv6Addresses: true },
+  },
 };
 
 const LISTED = v.object({
@@ -107,9 +118,9 @@ const INSPECTED = v.object({
     FinishedAt: v.nullish(v.string()),
   }),
   Config: v.object({
-    Image: TEXT,
-    Env: orTooLong(v.nullish(v.array(v.string()), [])),
-    Labels: orTooLong(v.nullish(v.record(v.string(), v.string()), {})),
+    Image: v.nullish(orTooLong(v.string()), ""),
+    Env: v.nullish(orTooLong(v.array(v.string())), []),
+    Labels: v.nullish(orTooLong(v.record(v.string(), v.string())), {}),
   }),
 });
 
@@ -274,7 +285,7 @@ function factsOf(
 ): ContainerFacts | undefined {
   const { Image, Env, Labels } = Config;
   // What is too long to be read must not count as if it was not there.
-  if (Env === false || Labels === false) return undefined;
+  if (Image === false || Env === false || Labels === false) return undefined;
   const env = readEnv(Env);
   return { id, name, image: Image, env, labels: Labels, startedAt };
 }
@@ -293,7 +304,7 @@ function endpointsOf(
   { Id, NetworkSettings }: Listed | Inspected,
   gateways: Gateways,
 ): Endpoint[] {
-  const networks = NetworkSettings?.Networks;
+  const networks = NetworkSettings?.Networks || undefined;
   const own = Object.values(networks ?? {}).flatMap((network) =>
     endpoints(
       network?.NetworkID,
@@ -304,8 +315,13 @@ function endpointsOf(
   );
   if (own.length === 0) {
     // Of podman's "ns:PATH": addresses that are there, in no network of its own.
-    const { IPAddress, GlobalIPv6Address } = NetworkSettings ?? {};
-    return endpoints("", "", IPAddress, GlobalIPv6Address);
+    const found = NetworkSettings;
+    const further = [
+      ...found?.SecondaryIPAddresses ?? [],
+      ...found?.SecondaryIPv6Addresses ?? [],
+    ].map((each) => typeof each === "string" ? each : each.Addr);
+    const first = [found?.IPAddress, found?.GlobalIPv6Address];
+    return endpoints("", "", ...first, ...further);
   }
   const overlay = overlayOf(networks);
   if (overlay === undefined) return own;
@@ -331,11 +347,13 @@ function endpoints(
 }
 
 function isInSwarm({ NetworkSettings }: Listed | Inspected): boolean {
-  return overlayOf(NetworkSettings?.Networks) !== undefined;
+  return overlayOf(NetworkSettings?.Networks || undefined) !== undefined;
 }
 
 /** The first network that gives an address and no way out, as those of swarm do. */
-function overlayOf(networks: Networks | undefined): string | undefined {
+function overlayOf(
+  networks: Exclude<Networks, false> | undefined,
+): string | undefined {
   const found = Object.values(networks ?? {})
     .find((network) => network?.IPAddress && !network.Gateway);
   return found?.NetworkID ?? undefined;

@@ -218,15 +218,25 @@ Deno.test("readInspected() needs the gateways only of swarm's", () => {
 Deno.test("readInspected() knows the addresses of podman's ns:PATH, which are not its own", () => {
   const { joins, endpoints } = inspected(docker({
     HostConfig: { NetworkMode: "ns:/proc/7/ns/net" },
-    NetworkSettings: { Networks: null, IPAddress: "10.88.0.4" },
+    NetworkSettings: {
+      ...{ Networks: null, IPAddress: "10.88.0.4" },
+      SecondaryIPAddresses: [{ Addr: "10.89.0.4", PrefixLen: 24 }],
+      SecondaryIPv6Addresses: ["fd00:77::4/64"],
+    },
   }));
   assert.equal(joins, "ns:/proc/7/ns/net");
-  assert.deepEqual(endpoints, [
-    { address: "10.88.0.4", network: "", endpoint: "" },
+  assert.deepEqual(endpoints.map(({ address }) => address), [
+    ...["10.88.0.4", "10.89.0.4", "fd00:77::4"],
   ]);
+  assert.equal(endpoints[0]?.network, "");
 });
 
-for (const key of ["Env", "Labels"]) {
+Deno.test("readInspected() needs neither labels nor variables", () => {
+  const { facts } = inspected(docker({ Config: { Image: "a" } }));
+  assert.deepEqual([facts?.labels, facts?.env], [{}, {}]);
+});
+
+for (const key of ["Image", "Env", "Labels"]) {
   Deno.test(`readInspected() gives no facts where Config.${key} was too long`, () => {
     const config = { ...docker().Config as object, [key]: false };
     const { isRunning, facts } = inspected(docker({ Config: config }));

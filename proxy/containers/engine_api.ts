@@ -26,8 +26,8 @@ import {
 import { type EngineAnswer, getFromEngine } from "./engine_http.ts";
 import { JsonSieve, type Wanted } from "./json_sieve.ts";
 
-/** A container's environment cannot exceed 2 MiB, but in JSON it may be longer. */
-const MAX_VALUE_BYTES = 4 << 20;
+/** Of labels or an environment; to read more takes moat's time from others. */
+const MAX_VALUE_BYTES = 256 << 10;
 
 /** Of an answer that is read in one piece. */
 const MAX_ANSWER_BYTES = 8 << 20;
@@ -101,7 +101,11 @@ export class EngineApi implements Engine {
     });
     if (!found) throw garbage("all containers", "nothing");
     const gateways = await this.#gateways(found);
-    return found.map((each) => each.state(gateways));
+    return found.map((each) => {
+      const state = each.state(gateways);
+      // Podman's say nothing of networks that are shared, whatever they say.
+      return this.hasLateEvents ? { ...state, isPartial: true } : state;
+    });
   }
 
   /** See {@link Engine.inspect}. */

@@ -136,6 +136,16 @@ export class EngineWatch {
       await sleep(this.#platform.clock, READ_MS, read);
     }
     if (!this.isComplete(order)) await this.#listNow();
+    // Whose network it is may have got an address, and it with it.
+    await Promise.all(
+      [...this.index.foreign].map((id) => this.#confirmCurrent(id)),
+    );
+  }
+
+  async #confirmCurrent(id: string): Promise<void> {
+    while (!(await this.confirm(id)).isCurrent) {
+      // An event came in between.
+    }
   }
 
   /** Lists the containers anew, soon: some event may be late. */
@@ -283,7 +293,7 @@ export class EngineWatch {
     if (this.#told.isRepeated(id)) return;
     this.#platform.log.warn("container-unreadable", {
       container: id,
-      reason: "its labels or its variables have more than 4 MiB",
+      reason: "its labels or its variables have more than 256 KiB",
     });
   }
 
