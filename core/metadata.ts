@@ -124,8 +124,8 @@ export interface MetadataOptions {
    * paths and its JSON. Default: false, as the real service does.
    */
   readonly isCompatible?: boolean;
-  /** Where it is served, as in URLs, such as `169.254.169.254:80`. Default: unknown. */
-  readonly addresses?: readonly string[];
+  /** Where it is served, such as `http://169.254.169.254:80`. Default: unknown. */
+  readonly ownUrls?: readonly string[];
   /** Told of each request. */
   readonly observe?: (event: MetadataEvent) => void;
 }

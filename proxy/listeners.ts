@@ -547,7 +547,13 @@ function canonical(address: string): string {
   return isIPv6(plain) ? new URL(`http://[${plain}]`).hostname : plain;
 }
 
-function urlOf({ hostname, port }: ListenAddress): string {
+/**
+ * Tells the base URL of an address.
+ *
+ * @param address IPv6 without brackets.
+ * @returns Such as `http://[::1]:80`, always with a port.
+ */
+export function urlOf({ hostname, port }: ListenAddress): string {
   return `http://${
     hostname.includes(":") ? `[${hostname}]` : hostname
   }:${port}`;

@@ -43,7 +43,7 @@ class IdentityBed implements AsyncDisposable {
   static async open(engine: Engine): Promise<IdentityBed> {
     const bed = new IdentityBed(await openBed(engine), engine);
     await bed.startService();
-    bed.#containers = await watchContainers({
+    bed.#containers = watchContainers({
       platform: { clock: systemClock, log: silentLog, metrics: noMetrics },
       sockets: [bed.socket],
     });

@@ -248,3 +248,26 @@ for (const { config, says, code } of UNUSABLE) {
     );
   }
 }
+
+testUnless(
+  moatReason(),
+  "moat metadata-proxy does not start where it would take itself for the real service",
+  async () => {
+    await using workspace = await Workspace.open();
+    const text = `[metadata]\npassthrough = ["${HARMLESS}"]\n`;
+    const { code, stdout, stderr } = await runMoat(
+      ["metadata-proxy", "--strict"],
+      {
+        workspace,
+        env: {
+          MOAT_CONFIG: await workspace.write("moat.toml", text),
+          ...{ HOST: "::1", PORT: "1" },
+          AWS_EC2_METADATA_SERVICE_ENDPOINT: "http://[::1]:1",
+          DOCKER_URL: "unix://nowhere/docker.sock",
+        },
+      },
+    );
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, /at \[::1\]:1 moat itself is to listen/);
+  },
+);

@@ -20,7 +20,12 @@ import { COMMIT, VERSION } from "$core/version.ts";
 import type { Containers } from "../containers/containers.ts";
 import { engineSockets } from "../containers/engine_sockets.ts";
 import { watchContainers } from "../containers/watch.ts";
-import { type ListenAddress, Listeners, parseListen } from "../listeners.ts";
+import {
+  type ListenAddress,
+  Listeners,
+  parseListen,
+  urlOf,
+} from "../listeners.ts";
 import { compatibleSettings, warnAtStart } from "../metadata/compatible.ts";
 import {
   type CompatibleEnv,
@@ -135,7 +140,7 @@ async function openFront(
   const service = provider.metadata({
     settings,
     isCompatible: !isStrict,
-    addresses: [`${address.hostname}:${address.port}`],
+    ownUrls: [urlOf(address)],
     observe: (event) => telemetry.observe(event),
   });
   const { grant: name } = settings;
@@ -144,7 +149,7 @@ async function openFront(
   const grant = async (): Promise<Grant> =>
     name === undefined ? own : await context.store.get(name);
   await grant();
-  const containers = await watchContainers({ platform, sockets });
+  const containers = watchContainers({ platform, sockets });
   const serves = (grant: Grant) => grant.provider === provider.name;
   const front = new MetadataFront({
     ...{ platform, containers, service, serves, grant },

@@ -37,6 +37,6 @@ export class LazyContainers {
   async #watch(): Promise<Containers> {
     const { engines } = await loadConfig(this.#platform);
     const sockets = engineSockets(engines, this.#platform.env);
-    return await watchContainers({ platform: this.#platform, sockets });
+    return watchContainers({ platform: this.#platform, sockets });
   }
 }

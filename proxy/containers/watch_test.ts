@@ -47,7 +47,7 @@ class Bed implements AsyncDisposable {
       ...options,
     });
     await options.first?.(engine);
-    const containers = await watchContainers({
+    const containers = watchContainers({
       platform,
       sockets: [engine.socket, ...options.sockets ?? []],
     });
@@ -563,7 +563,7 @@ for (const hours of [-1, 1]) {
       now: () => systemClock.now() + jump,
       after: systemClock.after,
     };
-    const containers = await watchContainers({
+    const containers = watchContainers({
       platform: { ...platform, clock },
       sockets: [engine.socket],
     });
@@ -696,7 +696,7 @@ Deno.test("an engine that is missing is logged once, until it comes", async () =
   const directory = await Deno.makeTempDir();
   const socket = `${directory}/engine.sock`;
   const platform = fakePlatform({ now: Date.now() });
-  const containers = await watchContainers({ platform, sockets: [socket] });
+  const containers = watchContainers({ platform, sockets: [socket] });
   try {
     for (let i = 0; i < 5; i++) {
       await new Promise((resolve) => setTimeout(resolve, 10));
@@ -811,7 +811,7 @@ Deno.test("an engine whose file is no socket is unavailable", async () => {
 
 Deno.test("no engine at all is unavailable", async () => {
   const platform = fakePlatform();
-  const containers = await watchContainers({ platform, sockets: [] });
+  const containers = watchContainers({ platform, sockets: [] });
   const found = containers.identify(IP);
   await platform.clock.advance(1000);
   assert.equal("problem" in await found, true);

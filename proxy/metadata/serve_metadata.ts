@@ -13,7 +13,7 @@ import type { FlagValues, Provider, ProviderRegistry } from "$core/provider.ts";
 import type { Store } from "$core/store/store.ts";
 import type { BindingTable } from "../bindings/binding_table.ts";
 import type { Containers } from "../containers/containers.ts";
-import { type Listeners, parseListen } from "../listeners.ts";
+import { type Listeners, parseListen, urlOf } from "../listeners.ts";
 import { MetadataFront } from "./front.ts";
 import { warnOfAddresses, warnOfNoRoles } from "./warnings.ts";
 
@@ -61,7 +61,7 @@ export function serveMetadata(options: ServeMetadataOptions): ServedMetadata {
   const front = new MetadataFront({
     platform,
     containers: options.containers,
-    service: provider.metadata({ settings, addresses: options.addresses }),
+    service: provider.metadata({ settings, ownUrls: addresses.map(urlOf) }),
     bindings: options.table,
     serves: (grant) => grant.provider === provider.name,
     async grant() {

@@ -51,8 +51,8 @@ export type Fetch = (time: PassthroughTime) => Promise<Content>;
 export interface PassthroughOptions {
   /** What a person named. */
   readonly paths: readonly string[];
-  /** Where moat itself listens, such as `169.254.169.254:80`. Default: unknown. */
-  readonly addresses?: readonly string[];
+  /** Where moat itself listens, such as `http://[::1]:80`. Default: unknown. */
+  readonly ownUrls?: readonly string[];
   /** Where the service is: AWS_EC2_METADATA_SERVICE_ENDPOINT. */
   readonly env: Readonly<Record<string, string>>;
   /** Bounds each request. */
@@ -69,12 +69,12 @@ export interface PassthroughOptions {
  * moat itself.
  */
 export function createPassthrough(
-  { paths, addresses = [], env, clock }: PassthroughOptions,
+  { paths, ownUrls = [], env, clock }: PassthroughOptions,
 ): (path: string) => Fetch | undefined {
   paths.forEach(checkPath);
   if (paths.length === 0) return () => undefined;
   const url = endpoint(env);
-  checkOther(url, addresses);
+  checkOther(url, ownUrls);
   const service = new RealService(url, clock);
   const fetches = new Map(
     paths.map((
@@ -111,14 +111,14 @@ function endpoint(env: PassthroughOptions["env"]): URL {
   );
 }
 
-function checkOther(
-  { hostname, port }: URL,
-  addresses: readonly string[],
-): void {
-  const address = `${hostname}:${port || 80}`;
-  if (!addresses.includes(address)) return;
+function checkOther(service: URL, ownUrls: readonly string[]): void {
+  // An address with a zone is no URL.
+  const origins = ownUrls.map((url) => URL.parse(url)?.origin);
+  if (!origins.includes(service.origin)) return;
   throw usageError(
-    `Cannot pass anything through: at ${address} moat itself is to listen, not the host's metadata service`,
+    `Cannot pass anything through: at ${service.hostname}:${
+      service.port || 80
+    } moat itself is to listen, not the host's metadata service`,
     "moat network-rules --to 169.254.170.2:8169 --apply, then moat proxy --imds 169.254.170.2:8169",
   );
 }

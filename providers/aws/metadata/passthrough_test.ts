@@ -71,14 +71,15 @@ for (
     [undefined, "169.254.169.254:80"],
     ["http://127.0.0.1:99", "127.0.0.1:99"],
     ["http://[::1]/", "[::1]:80"],
+    ["http://[::1]:99/", "[0:0:0:0:0:0:0:1]:99"],
   ] as const
 ) {
   Deno.test(`createPassthrough() refuses moat itself at ${address}`, () => {
     const env = url ? { AWS_EC2_METADATA_SERVICE_ENDPOINT: url } : {};
     const common = { paths: [PATH], env, clock: systemClock };
-    createPassthrough({ ...common, addresses: ["127.0.0.1:80"] });
+    createPassthrough({ ...common, ownUrls: ["http://127.0.0.1:80"] });
     assert.throws(
-      () => createPassthrough({ ...common, addresses: [address] }),
+      () => createPassthrough({ ...common, ownUrls: [`http://${address}`] }),
       { code: "usage", message: /moat itself/, hint: /--to 169.254.170.2/ },
     );
   });

@@ -151,8 +151,8 @@ class AwsMetadata implements MetadataService {
       arch: parts.arch ?? Deno.build.arch,
     });
     const { passthrough: paths } = settings;
-    const { addresses = [] } = options;
-    this.#passthrough = createPassthrough({ paths, addresses, env, clock });
+    const { ownUrls = [] } = options;
+    this.#passthrough = createPassthrough({ paths, ownUrls, env, clock });
   }
 
   prepare(request: MetadataRequest): MetadataHandler {
