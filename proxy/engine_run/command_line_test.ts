@@ -2,19 +2,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MoatError } from "$core/errors.ts";
 import { testUnless } from "../../tests/support/conditional.ts";
+import { parseLine, words } from "../../tests/support/engine_line.ts";
 import { run, which } from "../../tests/support/run.ts";
 import { type EngineRun, parseEngineRun } from "./command_line.ts";
-
-/** Splits at single spaces; `·` stands for a space within a word. */
-function words(line: string): string[] {
-  return line.split(" ").map((word) => word.replaceAll("·", " "));
-}
-
-function parse(line: string): EngineRun {
-  const parsed = parseEngineRun(words(line));
-  assert(parsed, "not a command line of an engine");
-  return parsed;
-}
 
 const HEADS: { line: string; prefix: string; head: string }[] = [
   { line: "docker run img", prefix: "docker", head: "docker run" },
@@ -89,7 +79,7 @@ const HEADS: { line: string; prefix: string; head: string }[] = [
 
 for (const { line, prefix, head } of HEADS) {
   Deno.test(`parseEngineRun() finds the verb in "${line}"`, () => {
-    const parsed = parse(line);
+    const parsed = parseLine(line);
     assert.deepEqual(
       [parsed.prefix, parsed.head],
       [words(prefix), words(head)],
@@ -140,7 +130,7 @@ const NAMED: {
 
 for (const { line, name, labels = [], files = [] } of NAMED) {
   Deno.test(`parseEngineRun() finds name and labels of "${line}"`, () => {
-    const found = parse(line);
+    const found = parseLine(line);
     assert.deepEqual(
       [found.name, found.labels, found.labelFiles],
       [name, labels, files],
@@ -198,7 +188,7 @@ const NETWORKS: { line: string; network: string | undefined }[] = [
 
 for (const { line, network } of NETWORKS) {
   Deno.test(`parseEngineRun() reads network ${network} from "${line}"`, () => {
-    assert.equal(parse(line).network, network);
+    assert.equal(parseLine(line).network, network);
   });
 }
 
@@ -230,7 +220,7 @@ const ENVIRONMENTS: { line: string; names: string[]; files?: string[] }[] = [
 
 for (const { line, names, files = [] } of ENVIRONMENTS) {
   Deno.test(`parseEngineRun() reads the environment of "${line}"`, () => {
-    const { envNames, envFiles } = parse(line);
+    const { envNames, envFiles } = parseLine(line);
     assert.deepEqual([[...envNames].sort(), envFiles], [names.sort(), files]);
   });
 }
@@ -287,7 +277,7 @@ const IMAGES: {
 
 for (const { line, image, command, end } of IMAGES) {
   Deno.test(`parseEngineRun() finds the image of "${line}"`, () => {
-    const found = parse(line);
+    const found = parseLine(line);
     assert.deepEqual(
       [found.image, found.command, found.optionsEnd],
       [image, command?.split(" ") ?? [], end],
@@ -308,7 +298,7 @@ const ENTRYPOINTS: { line: string; entrypoint: string | undefined }[] = [
 
 for (const { line, entrypoint } of ENTRYPOINTS) {
   Deno.test(`parseEngineRun() finds the entrypoint of "${line}"`, () => {
-    assert.equal(parse(line).entrypoint, entrypoint);
+    assert.equal(parseLine(line).entrypoint, entrypoint);
   });
 }
 
@@ -322,7 +312,7 @@ const ROOTFS: { line: string; is: boolean }[] = [
 
 for (const { line, is } of ROOTFS) {
   Deno.test(`parseEngineRun() tells ${is ? "a directory" : "an image"} in "${line}"`, () => {
-    assert.equal(parse(line).isRootfs, is);
+    assert.equal(parseLine(line).isRootfs, is);
   });
 }
 
@@ -344,7 +334,7 @@ const PULLS: { line: string; policy?: string; options?: string[] }[] = [
 
 for (const { line, policy, options = [] } of PULLS) {
   Deno.test(`parseEngineRun() finds how to pull for "${line}"`, () => {
-    const { pullPolicy, pullOptions } = parse(line);
+    const { pullPolicy, pullOptions } = parseLine(line);
     assert.deepEqual([pullPolicy, pullOptions], [policy, options]);
   });
 }
@@ -372,7 +362,7 @@ const ATTACHED = [
 
 for (const options of ATTACHED) {
   Deno.test(`parseEngineRun() takes a container with ${options}`, () => {
-    assert.equal(parse(`docker run ${options} img`).tail.at(-1), "img");
+    assert.equal(parseLine(`docker run ${options} img`).tail.at(-1), "img");
   });
 }
 
@@ -411,11 +401,11 @@ for (const option of ["--env-host", "--env-host=true"]) {
 }
 
 Deno.test("parseEngineRun() takes --env-host=false", () => {
-  assert.equal(parse("podman run --env-host=false img").tail.at(-1), "img");
+  assert.equal(parseLine("podman run --env-host=false img").tail.at(-1), "img");
 });
 
 Deno.test("parseEngineRun() takes -d behind the image as the container's own", () => {
-  assert.deepEqual(parse("docker run img -d").tail, ["img", "-d"]);
+  assert.deepEqual(parseLine("docker run img -d").tail, ["img", "-d"]);
 });
 
 /** The error of a command line that cannot be bound, as one text. */
@@ -540,7 +530,7 @@ for (const engine of ["docker", "podman"]) {
         !/^--net(work)?$/.test(name)
       );
       const wrong = options.filter(({ name, isSwitch }) => {
-        const parsed = parse(`${engine} run ${name} --network=x img`);
+        const parsed = parseLine(`${engine} run ${name} --network=x img`);
         return isSwitch !== (parsed.network === "x");
       });
       assert.deepEqual(wrong, []);
@@ -558,7 +548,7 @@ for (const engine of ["docker", "podman"]) {
         isSwitch ? name : `${name} value`
       );
       const head = `${engine} ${line.join(" ")} run`;
-      assert.deepEqual(parse(`${head} img`).head, words(head));
+      assert.deepEqual(parseLine(`${head} img`).head, words(head));
     },
   );
 }

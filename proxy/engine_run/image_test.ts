@@ -1,20 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MoatError } from "$core/errors.ts";
-import { type EngineRun, parseEngineRun } from "./command_line.ts";
+import { parseLine, words } from "../../tests/support/engine_line.ts";
+import { parseEngineRun } from "./command_line.ts";
 import { readEntrypoint, wrapCommand } from "./image.ts";
 import type { AskEngine } from "./reach.ts";
-
-/** Splits at single spaces; `·` stands for a space within a word. */
-function words(line: string): string[] {
-  return line.split(" ").map((word) => word.replaceAll("·", " "));
-}
-
-function parse(line: string): EngineRun {
-  const parsed = parseEngineRun(words(line));
-  assert(parsed, "not a command line of an engine");
-  return parsed;
-}
 
 interface Config {
   readonly Entrypoint?: readonly string[] | null;
@@ -91,7 +81,7 @@ const STARTED: { line: string; image: Config | null; argv: string }[] = [
 for (const { line, image, argv } of STARTED) {
   Deno.test(`readEntrypoint() finds ${argv} in "${line}" of ${JSON.stringify(image)}`, async () => {
     const { ask } = new MockEngine({ i: image });
-    assert.deepEqual(await readEntrypoint(parse(line), ask), words(argv));
+    assert.deepEqual(await readEntrypoint(parseLine(line), ask), words(argv));
   });
 }
 
@@ -109,7 +99,7 @@ const NOTHING: { line: string; image: Config }[] = [
 for (const { line, image } of NOTHING) {
   Deno.test(`readEntrypoint() refuses "${line}" of ${JSON.stringify(image)}`, async () => {
     const { ask } = new MockEngine({ i: image });
-    await assert.rejects(readEntrypoint(parse(line), ask), {
+    await assert.rejects(readEntrypoint(parseLine(line), ask), {
       code: "usage",
       message: /^Cannot start "i": neither its ENTRYPOINT and CMD nor /,
     });
@@ -118,10 +108,13 @@ for (const { line, image } of NOTHING) {
 
 for (const line of ["docker run", "podman run --rm", "docker run --name"]) {
   Deno.test(`readEntrypoint() refuses "${line}", which names no image`, async () => {
-    await assert.rejects(readEntrypoint(parse(line), new MockEngine({}).ask), {
-      code: "usage",
-      message: /^Cannot run a container: \w+ run names no image$/,
-    });
+    await assert.rejects(
+      readEntrypoint(parseLine(line), new MockEngine({}).ask),
+      {
+        code: "usage",
+        message: /^Cannot run a container: \w+ run names no image$/,
+      },
+    );
   });
 }
 
@@ -167,7 +160,7 @@ for (const { line, asked } of ASKED) {
       i: BOTH,
       far: BOTH,
     });
-    await readEntrypoint(parse(line), engine.ask);
+    await readEntrypoint(parseLine(line), engine.ask);
     const INSPECT = "image inspect --format {{json .Config}}";
     assert.deepEqual(
       engine.asked,
@@ -179,7 +172,7 @@ for (const { line, asked } of ASKED) {
 for (const policy of ["", "--pull=always ", "--pull=newer "]) {
   Deno.test(`readEntrypoint() says why it cannot pull with "${policy}"`, async () => {
     const { ask } = new MockEngine({});
-    const run = parse(`docker run ${policy}i`);
+    const run = parseLine(`docker run ${policy}i`);
     await assert.rejects(readEntrypoint(run, ask), { message: "cannot pull" });
   });
 }
@@ -187,7 +180,7 @@ for (const policy of ["", "--pull=always ", "--pull=newer "]) {
 Deno.test("readEntrypoint() does not pull against --pull never", async () => {
   const engine = new MockEngine({}, { i: BOTH });
   await assert.rejects(
-    readEntrypoint(parse("docker run --pull never i"), engine.ask),
+    readEntrypoint(parseLine("docker run --pull never i"), engine.ask),
     { message: "no such image" },
   );
 });
@@ -206,7 +199,7 @@ const GARBAGE = [
 for (const answer of GARBAGE) {
   Deno.test(`readEntrypoint() refuses the answer ${JSON.stringify(answer)}`, async () => {
     const ask: AskEngine = () => Promise.resolve(answer);
-    await assert.rejects(readEntrypoint(parse("docker run i"), ask), {
+    await assert.rejects(readEntrypoint(parseLine("docker run i"), ask), {
       code: "engine-garbage",
       message: "Cannot read what the container engine says about the image",
     });
@@ -248,7 +241,7 @@ const WRAPPED: { line: string; argv: string; expect: string }[] = [
 
 for (const { line, argv, expect } of WRAPPED) {
   Deno.test(`wrapCommand() puts the relay into "${line}"`, () => {
-    const { head, tail } = wrapCommand(parse(line), words(argv), 7224);
+    const { head, tail } = wrapCommand(parseLine(line), words(argv), 7224);
     assert.deepEqual([...head, ...tail], words(expect));
   });
 }

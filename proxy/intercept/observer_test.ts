@@ -4,6 +4,7 @@ import {
   type FakePlatform,
   fakePlatform,
 } from "../../tests/support/fake_platform.ts";
+import { traceRecord as record } from "../../tests/support/trace_record.ts";
 import type { TraceRecord } from "./trace_record.ts";
 import { ProxyFailure } from "./failure.ts";
 import { Observer } from "./observer.ts";
@@ -36,25 +37,6 @@ class Bed {
 
 function test(name: string, use: (bed: Bed) => void | Promise<void>): void {
   Deno.test(name, () => use(new Bed()));
-}
-
-function record(more: Partial<TraceRecord> = {}): TraceRecord {
-  return {
-    time: 0,
-    binding: "web",
-    kind: "https",
-    method: "GET",
-    host: "api.test",
-    path: "/x",
-    status: 200,
-    decision: "allow",
-    rule: "grant api",
-    grants: ["api"],
-    sent: 0,
-    received: 0,
-    totalMs: 250,
-    ...more,
-  };
 }
 
 const DENIED = record({

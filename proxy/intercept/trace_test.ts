@@ -6,6 +6,7 @@ import {
   fakePlatform,
   type Recorded,
 } from "../../tests/support/fake_platform.ts";
+import { traceRecord } from "../../tests/support/trace_record.ts";
 import { Workspace } from "../../tests/support/workspace.ts";
 import { formatRecord, olderTrace, TraceFile } from "./trace.ts";
 import type { TraceRecord } from "./trace_record.ts";
@@ -57,23 +58,10 @@ function test(
 }
 
 function record(more: Partial<TraceRecord> = {}): TraceRecord {
-  return {
-    time: Date.UTC(2026, 0, 2, 3, 4, 5, 6),
-    binding: "web",
-    kind: "https",
-    method: "GET",
-    host: "api.test",
-    path: "/x",
-    status: 200,
-    decision: "allow",
-    rule: "grant api",
-    grants: ["api"],
-    sent: 1,
-    received: 2,
-    firstByteMs: 1.2345,
-    totalMs: 2.55,
-    ...more,
-  };
+  return traceRecord({
+    ...{ time: Date.UTC(2026, 0, 2, 3, 4, 5, 6), sent: 1, received: 2 },
+    ...{ firstByteMs: 1.2345, totalMs: 2.55, ...more },
+  });
 }
 
 Deno.test("formatRecord() writes a line of JSON", () => {

@@ -872,6 +872,16 @@ class SlowStore implements Store {
   }
 }
 
+/** An open run, whose store tells nothing more until it is released. */
+async function openSlowly(owner = {}): Promise<{ store: SlowStore; bed: Bed }> {
+  const store = new SlowStore();
+  const bed = new Bed(undefined, { store });
+  const opening = bed.runs.open(request(), owner);
+  await store.release();
+  await opening;
+  return { store, bed };
+}
+
 Deno.test("open() serves no grant that is revoked while it is read", async () => {
   const store = new SlowStore();
   const bed = new Bed(undefined, { store });
@@ -897,12 +907,8 @@ Deno.test("open() serves the new grant that replaces one while it is read", asyn
 });
 
 Deno.test("grantChanged() revives no run that ends meanwhile", async () => {
-  const store = new SlowStore();
-  const bed = new Bed(undefined, { store });
   const owner = {};
-  const opening = bed.runs.open(request(), owner);
-  await store.release();
-  await opening;
+  const { store, bed } = await openSlowly(owner);
   const changing = bed.runs.grantChanged("alpha");
   await settle();
   await bed.runs.close(RUN, owner);
@@ -912,11 +918,7 @@ Deno.test("grantChanged() revives no run that ends meanwhile", async () => {
 });
 
 Deno.test("grantChanged() believes the last of two readings, whichever ends first", async () => {
-  const store = new SlowStore();
-  const bed = new Bed(undefined, { store });
-  const opening = bed.runs.open(request(), {});
-  await store.release();
-  await opening;
+  const { store, bed } = await openSlowly();
   const first = bed.runs.grantChanged("alpha");
   await settle();
   await store.delete("alpha");
@@ -928,11 +930,7 @@ Deno.test("grantChanged() believes the last of two readings, whichever ends firs
 });
 
 Deno.test("grantChanged() takes the old rights away before it reads", async () => {
-  const store = new SlowStore();
-  const bed = new Bed(undefined, { store });
-  const opening = bed.runs.open(request(), {});
-  await store.release();
-  await opening;
+  const { store, bed } = await openSlowly();
   const changing = bed.runs.grantChanged("alpha");
   assert.deepEqual(bed.bindings.names, []);
   const asked = bed.bindings.find(TOKEN);
@@ -943,11 +941,7 @@ Deno.test("grantChanged() takes the old rights away before it reads", async () =
 });
 
 Deno.test("grantChanged() keeps a run that is resumed meanwhile", async () => {
-  const store = new SlowStore();
-  const bed = new Bed(undefined, { store });
-  const opening = bed.runs.open(request(), {});
-  await store.release();
-  await opening;
+  const { store, bed } = await openSlowly();
   const changing = bed.runs.grantChanged("alpha");
   await settle();
   const resuming = bed.runs.open(request(), {});
@@ -957,12 +951,8 @@ Deno.test("grantChanged() keeps a run that is resumed meanwhile", async () => {
 });
 
 Deno.test("open() makes a run anew that ends while it is resumed", async () => {
-  const store = new SlowStore();
-  const bed = new Bed(undefined, { store });
-  const [first, second] = [{}, {}];
-  const opening = bed.runs.open(request(), first);
-  await store.release();
-  await opening;
+  const second = {};
+  const { store, bed } = await openSlowly();
   const resuming = bed.runs.open(request(), second);
   await settle();
   await bed.runs.close(RUN, second);
