@@ -20,6 +20,19 @@ export interface ContainerFacts {
   readonly startedAt: string;
 }
 
+/** How much of an id engines show. */
+const SHORT_ID = 12;
+
+/**
+ * Shortens a container's id as engines do.
+ *
+ * @param container Any.
+ * @returns Its first 12 digits.
+ */
+export function shortId({ id }: Pick<ContainerFacts, "id">): string {
+  return id.replaceAll(/[^\w]/g, "").slice(0, SHORT_ID);
+}
+
 /** The label by which `moat run` finds its container; its value is the run's name. */
 export const RUN_LABEL = "moat.run";
 

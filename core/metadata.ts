@@ -28,6 +28,9 @@ export interface MetadataSettings {
   readonly passthrough: readonly string[];
 }
 
+/** Where moat serves it beside the host's real service, or to a user without rights. */
+export const OTHER_ADDRESS = "169.254.170.2:8169";
+
 /** Nothing is allowed. */
 export const NO_METADATA: MetadataSettings = {
   roles: [],

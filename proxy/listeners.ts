@@ -10,6 +10,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import type { Reach } from "$core/reach.ts";
 import { MoatError, toMoatError, usageError } from "$core/errors.ts";
 import { storageError } from "$core/files.ts";
+import { OTHER_ADDRESS } from "$core/metadata.ts";
 import { checkSocketPath } from "$core/paths.ts";
 import type { Platform } from "$core/platform.ts";
 import {
@@ -461,7 +462,7 @@ const METADATA_ADDRESSES = ["169.254.169.254", "fd00:ec2::254"];
 const IN_USE: Readonly<Record<string, string>> = {
   "PORT": "set PORT to a free one",
   "--imds":
-    "ss -ltnp shows who listens there; stop it, or moat network-rules --to 169.254.170.2:8169 --apply and --imds 169.254.170.2:8169",
+    `ss -ltnp shows who listens there; stop it, or moat network-rules --to ${OTHER_ADDRESS} --apply and --imds ${OTHER_ADDRESS}`,
 };
 
 function openListener(

@@ -18,6 +18,7 @@ import {
   type FailureContext,
   FAILURES,
   type Kind,
+  NAME_PROFILE,
   type Rule,
   RULES,
   type Seen,
@@ -30,7 +31,7 @@ import {
 } from "./settings.ts";
 
 export type { FailureCode, FailureContext, Service } from "./failures.ts";
-export { failure, SELF_SOURCE_MARK } from "./failures.ts";
+export { failure, NAME_PROFILE, SELF_SOURCE_MARK } from "./failures.ts";
 
 /** An answer that moat does not read: a redirect, or far too long. */
 export class RefusedAnswer extends Error {
@@ -300,7 +301,7 @@ function loginHint(
   if (webIdentityTokenFile) return "check what writes the identity token";
   return flag
     ? `aws sso login${flag}, or aws configure${flag}`
-    : "aws sso login, aws configure, or name a profile (--aws-profile or AWS_PROFILE)";
+    : `aws sso login, aws configure, or ${NAME_PROFILE}`;
 }
 
 function stsWords({ stsEndpoint, region }: AwsSettings): Words {

@@ -193,6 +193,8 @@ const TRY_AGAIN = "check the network and HTTPS_PROXY, then try again";
 const SLOW_DOWN = "wait a moment, then try again";
 const CHECK_ADDRESS =
   "check that {endpoint} names {aService}, and that no login page is in the way";
+/** Of hints to credentials that there are. */
+export const NAME_PROFILE = "name a profile (--aws-profile or AWS_PROFILE)";
 const CHECK_CLOCK = "set this machine's clock, such as by NTP";
 const SSO_LOGIN = "aws sso login{profile}";
 const AWS_LOGIN = "aws login{profile}";
@@ -219,8 +221,7 @@ export const RULES: readonly Rule[] = [
     message: new RegExp(SELF_SOURCE_MARK),
     code: "source-is-moat",
     found: "the source of this grant is moat itself",
-    hint:
-      "name a profile (--aws-profile or AWS_PROFILE) of credentials that moat did not hand out",
+    hint: `${NAME_PROFILE} of credentials that moat did not hand out`,
   },
 
   // What may happen on the way to any service.
@@ -715,7 +716,7 @@ export const RULES: readonly Rule[] = [
     code: "no-source",
     found: `${NO_SOURCE}this process has no keys in its environment)`,
     hint:
-      "start moat with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, or name a profile (--aws-profile or AWS_PROFILE)",
+      `start moat with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set, or ${NAME_PROFILE}`,
   },
   {
     kind: "provider",
@@ -751,7 +752,7 @@ export const RULES: readonly Rule[] = [
     code: "no-source",
     found: `${NO_SOURCE}no container endpoint is set)`,
     hint:
-      "start moat with AWS_CONTAINER_CREDENTIALS_FULL_URI set, or name a profile (--aws-profile or AWS_PROFILE)",
+      `start moat with AWS_CONTAINER_CREDENTIALS_FULL_URI set, or ${NAME_PROFILE}`,
   },
   {
     kind: "provider",
@@ -835,8 +836,7 @@ export const RULES: readonly Rule[] = [
     message: /Metadata Service access disabled/,
     code: "no-source",
     found: `${NO_SOURCE}instance metadata is turned off)`,
-    hint:
-      "unset AWS_EC2_METADATA_DISABLED, or name a profile (--aws-profile or AWS_PROFILE)",
+    hint: `unset AWS_EC2_METADATA_DISABLED, or ${NAME_PROFILE}`,
   },
 
   // Every other provider.

@@ -18,7 +18,8 @@ export const PLACEHOLDERS = ["binding", "run", "container", "user"] as const;
 
 const PLACEHOLDER = new RegExp(`\\{(${PLACEHOLDERS.join("|")})\\}`, "g");
 
-const MAX_LENGTH = 64;
+/** STS takes no longer one, in characters. */
+export const MAX_SESSION_NAME = 64;
 const DIGEST_LENGTH = 8;
 
 /**
@@ -58,8 +59,8 @@ export function fillSessionName(template: string, binding: Binding): string {
       key === "binding" ? name : subject?.[key] || name,
   );
   const clean = filled.replaceAll(/[^\w+=,.@-]/g, "-").padEnd(2, "-");
-  if (clean.length <= MAX_LENGTH) return clean;
+  if (clean.length <= MAX_SESSION_NAME) return clean;
   const digest = createHash("sha256").update(filled).digest("hex");
-  return clean.slice(0, MAX_LENGTH - DIGEST_LENGTH - 1) + "-" +
+  return clean.slice(0, MAX_SESSION_NAME - DIGEST_LENGTH - 1) + "-" +
     digest.slice(0, DIGEST_LENGTH);
 }

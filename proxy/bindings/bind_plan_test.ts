@@ -1,4 +1,3 @@
-import { metadataCommand } from "./container_match.ts";
 import assert from "node:assert/strict";
 import type { Arguments } from "$core/cli/command.ts";
 import type { ProxyStatus } from "$core/control.ts";
@@ -12,6 +11,7 @@ import {
   readContainer,
   readGrantNames,
 } from "./bind_plan.ts";
+import { metadataCommand } from "./container_match.ts";
 
 function mode(name: string, more: Partial<Mode> = {}): Mode {
   return {

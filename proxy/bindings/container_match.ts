@@ -7,14 +7,12 @@
 import type { ContainerMatch } from "$core/container.ts";
 import { MoatError, usageError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
+import { OTHER_ADDRESS } from "$core/metadata.ts";
 import type { FlagValues, Mode, ProviderRegistry } from "$core/provider.ts";
 import type { Reach } from "$core/reach.ts";
 import { UNPRINTABLE } from "$core/text.ts";
 import { isIntercepted } from "../intercept/client_env.ts";
 import { POLICY_FLAGS } from "./policy_flags.ts";
-
-/** Where a user without rights serves instance metadata. */
-const USER_ADDRESS = "169.254.170.2:8169";
 
 /**
  * Says how to serve instance metadata. Each user has a proxy, with grants, of
@@ -23,7 +21,7 @@ const USER_ADDRESS = "169.254.170.2:8169";
 export function metadataCommand(): string {
   return Deno.uid() === 0
     ? "moat network-rules --apply, then moat proxy --imds"
-    : `sudo moat network-rules --to ${USER_ADDRESS} --apply, then moat proxy --imds ${USER_ADDRESS}`;
+    : `sudo moat network-rules --to ${OTHER_ADDRESS} --apply, then moat proxy --imds ${OTHER_ADDRESS}`;
 }
 
 /**

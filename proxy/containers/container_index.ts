@@ -50,14 +50,11 @@ export interface Moment {
   readonly atMs: number;
 }
 
-/** The end of a container's processes, or of itself. */
-const GONE = new Set([
-  ...["die", "died", "stop", "checkpoint"],
-  ...["destroy", "remove"],
-]);
-
 /** It will never be again. */
 const DESTROYED = new Set(["destroy", "remove"]);
+
+/** The end of a container's processes, or of itself. */
+const GONE = new Set(["die", "died", "stop", "checkpoint", ...DESTROYED]);
 
 /** Addresses are given before, processes run after. */
 const BEGUN = new Set(["connect", "init"]);

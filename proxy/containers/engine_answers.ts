@@ -147,7 +147,7 @@ const EVENT = v.object({
   time: v.nullish(v.number(), 0),
 });
 
-type Networks = v.InferOutput<typeof NETWORKS>;
+type Networks = Exclude<v.InferOutput<typeof NETWORKS>, false>;
 type Listed = v.InferOutput<typeof LISTED>;
 type Inspected = v.InferOutput<typeof INSPECTED>;
 
@@ -304,8 +304,8 @@ function endpointsOf(
   { Id, NetworkSettings }: Listed | Inspected,
   gateways: Gateways,
 ): Endpoint[] {
-  const networks = NetworkSettings?.Networks || undefined;
-  const own = Object.values(networks ?? {}).flatMap((network) =>
+  const networks = NetworkSettings?.Networks || {};
+  const own = Object.values(networks).flatMap((network) =>
     endpoints(
       network?.NetworkID,
       network?.EndpointID,
@@ -347,14 +347,12 @@ function endpoints(
 }
 
 function isInSwarm({ NetworkSettings }: Listed | Inspected): boolean {
-  return overlayOf(NetworkSettings?.Networks || undefined) !== undefined;
+  return overlayOf(NetworkSettings?.Networks || {}) !== undefined;
 }
 
 /** The first network that gives an address and no way out, as those of swarm do. */
-function overlayOf(
-  networks: Exclude<Networks, false> | undefined,
-): string | undefined {
-  const found = Object.values(networks ?? {})
+function overlayOf(networks: Networks): string | undefined {
+  const found = Object.values(networks)
     .find((network) => network?.IPAddress && !network.Gateway);
   return found?.NetworkID ?? undefined;
 }

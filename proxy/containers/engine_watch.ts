@@ -252,10 +252,8 @@ export class EngineWatch {
     const states = await this.#lists.ask("", true);
     if (signal.aborted) return;
     // Of one that runs, its address tells whose network it shares, if it has one.
-    for (const { id, isPartial, isRunning, endpoints } of states) {
-      if (isPartial && !(isRunning && endpoints.length > 0)) {
-        this.#inspectSoon(id);
-      }
+    for (const { id, isPartial, endpoints } of states) {
+      if (isPartial && endpoints.length === 0) this.#inspectSoon(id);
     }
     this.#isSynced = true;
     this.#delayMs = FIRST_DELAY_MS;

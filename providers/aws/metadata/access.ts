@@ -6,7 +6,7 @@
  */
 
 import type { Binding, Subject } from "$core/binding.ts";
-import type { ContainerFacts } from "$core/container.ts";
+import { type ContainerFacts, shortId } from "$core/container.ts";
 import { type MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { MetadataClient } from "$core/metadata.ts";
@@ -207,7 +207,7 @@ function identityOf(arn: string): RoleIdentity {
 /** Names the container wherever STS and the audit log show who acted. */
 function bindingOf(container: ContainerFacts, grant: Grant): Binding {
   return {
-    name: `container-${container.id.slice(0, 12)}`,
+    name: `container-${shortId(container)}`,
     grants: [grant.name],
     mode: "imds",
     subject: subjectOf(container),

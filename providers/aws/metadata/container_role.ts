@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { ContainerFacts } from "$core/container.ts";
+import { type ContainerFacts, shortId } from "$core/container.ts";
 import { MoatError, toMoatError } from "$core/errors.ts";
 import type { Grant } from "$core/grant.ts";
 import type { MetadataSettings } from "$core/metadata.ts";
@@ -17,7 +17,7 @@ import { failure } from "../errors.ts";
 import type { FurtherRole } from "../hops.ts";
 import { checkExternalId, checkPolicy } from "../options/values.ts";
 import { type Partition, partitionOf } from "../region.ts";
-import { fillSessionName } from "../session_name.ts";
+import { fillSessionName, MAX_SESSION_NAME } from "../session_name.ts";
 import { readSettings } from "../settings.ts";
 import { RoleLookups } from "./container_role_lookup.ts";
 import {
@@ -61,9 +61,6 @@ const GO_SECONDS = 3600;
 
 /** More than any policy has with its white space; bounds what is read. */
 const MAX_POLICY_CHARACTERS = 65_536;
-
-/** As engines show it. */
-const SHORT_ID = 12;
 
 /** Finds the roles of containers. */
 export class ContainerRoles {
@@ -293,21 +290,13 @@ function badValue(name: Name, wanted: string, hint: string): MoatError {
   );
 }
 
-/** AWS takes no longer one. */
-const MAX_SESSION_NAME = 64;
-
 /** An image may choose the name; the id tells which container it was all the same. */
 function ownedName(text: string, container: ContainerFacts): string {
   const subject = { container: text };
-  const name = fillSessionName("{container}", {
-    ...{ name: "", grants: [], subject },
-  });
+  const binding = { name: "", grants: [], subject };
+  const name = fillSessionName("{container}", binding);
   const end = `-${shortId(container)}`;
   return name.slice(0, MAX_SESSION_NAME - end.length) + end;
-}
-
-function shortId({ id }: ContainerFacts): string {
-  return id.replaceAll(/[^\w]/g, "").slice(0, SHORT_ID);
 }
 
 /**

@@ -9,6 +9,7 @@
 import { Buffer } from "node:buffer";
 import type { Clock } from "$core/clock.ts";
 import { usageError } from "$core/errors.ts";
+import { OTHER_ADDRESS } from "$core/metadata.ts";
 import { inTime } from "../sources/call.ts";
 import { recordSource } from "../sources/record.ts";
 import type { Content } from "./answers.ts";
@@ -119,7 +120,7 @@ function checkOther(service: URL, ownUrls: readonly string[]): void {
     `Cannot pass anything through: at ${service.hostname}:${
       service.port || 80
     } moat itself is to listen, not the host's metadata service`,
-    "moat network-rules --to 169.254.170.2:8169 --apply, then moat proxy --imds 169.254.170.2:8169",
+    `moat network-rules --to ${OTHER_ADDRESS} --apply, then moat proxy --imds ${OTHER_ADDRESS}`,
   );
 }
 

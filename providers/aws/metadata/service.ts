@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { ContainerFacts } from "$core/container.ts";
+import { type ContainerFacts, shortId } from "$core/container.ts";
 import type {
   MetadataClient,
   MetadataEvent,
@@ -285,12 +285,12 @@ class AwsMetadata implements MetadataService {
   }
 
   /** Nobody would look for it in a 403. */
-  #tellVersion1({ name, id }: ContainerFacts, state: ClientState): void {
+  #tellVersion1(container: ContainerFacts, state: ClientState): void {
     if (state.isToldOfVersion1) return;
     state.isToldOfVersion1 = true;
     this.#parts.platform.log.warn("version-1-refused", {
-      container: name,
-      id: id.slice(0, 12),
+      container: container.name,
+      id: shortId(container),
       hint:
         "write v1 = true below [metadata] in moat.toml and start moat again; of a binding, --imds-v1 says it",
     });

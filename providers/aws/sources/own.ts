@@ -6,7 +6,7 @@
  */
 
 import type { MoatError } from "$core/errors.ts";
-import { failure, SELF_SOURCE_MARK } from "../errors.ts";
+import { failure, NAME_PROFILE, SELF_SOURCE_MARK } from "../errors.ts";
 import type { Source, SourceKind } from "../settings.ts";
 import { readSmallFile } from "../files.ts";
 import type { Environment } from "./call.ts";
@@ -101,7 +101,7 @@ async function ownProfile(
   }
   return refusal(
     `Cannot use profile "${base.name}": the source that its credential_process names is moat itself`,
-    "name credentials that moat did not hand out, or name a profile (--aws-profile or AWS_PROFILE)",
+    `name credentials that moat did not hand out, or ${NAME_PROFILE}`,
   );
 }
 
@@ -139,7 +139,7 @@ async function ownContainer(
   if (!OWN_TOKEN.test(token) && !isOwnUrl(url, env)) return undefined;
   return refusal(
     "Cannot use the container credentials of this environment: moat handed them out",
-    "run this outside of the bound container, or name a profile (--aws-profile or AWS_PROFILE)",
+    `run this outside of the bound container, or ${NAME_PROFILE}`,
   );
 }
 
@@ -150,7 +150,7 @@ function ownInstance(
   if (!instanceEndpoint || !isOwnUrl(instanceEndpoint, env)) return undefined;
   return refusal(
     "Cannot use the instance metadata of this environment: moat serves it",
-    "run this outside of the bound container, or name a profile (--aws-profile or AWS_PROFILE)",
+    `run this outside of the bound container, or ${NAME_PROFILE}`,
   );
 }
 
