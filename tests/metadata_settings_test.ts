@@ -528,7 +528,7 @@ testUnless(
     engine.addContainer(APP);
     const env = { IAM_ROLE: "Other" };
     engine.addContainer({ name: "other", ip: CLIENTS.second, env });
-    await using _moat = await wire.startProxy(engine.url, { config: CONFIG });
+    await using moat = await wire.startProxy(engine.url, { config: CONFIG });
     const [flooder, other] = [CLIENTS.first, CLIENTS.second]
       .map((address) => wire.client(address));
     assert(flooder && other);
@@ -561,6 +561,11 @@ testUnless(
     });
     await t.step("does not push out another's", async () => {
       assert.equal(await statusOf(other, others), 200);
+    });
+    await t.step("is told of once", async () => {
+      await moat.stop();
+      const names = moat.logged("many-tokens").map((line) => line["container"]);
+      assert.deepEqual(names, [APP.name]);
     });
   },
 );

@@ -57,11 +57,13 @@ interface Refused extends MetadataStranger {
 const UNKNOWN = [
   403,
   "unknown-client",
-  "name its engine's socket by engines in [metadata] of moat.toml",
+  "name its engine's socket by DOCKER_HOST, or by engines in [metadata] of moat.toml",
 ] as const;
 
 const BY_TOKEN =
   "give it a binding with a token: moat bind NAME --grant GRANT --mode process";
+
+const ENGINE_LOST = "engine-lost in this log says why, and what to do";
 
 /** How each is told, and what helps. */
 const STRANGERS: Readonly<
@@ -72,7 +74,7 @@ const STRANGERS: Readonly<
   "host": [403, "host-client", BY_TOKEN],
   "no-address": UNKNOWN,
   "stopped": UNKNOWN,
-  "engine-unavailable": [503, "engine-unavailable", "start the engine"],
+  "engine-unavailable": [503, "engine-unavailable", ENGINE_LOST],
 };
 
 const BAD_TARGET: MetadataStranger = {

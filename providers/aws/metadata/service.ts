@@ -51,7 +51,12 @@ import {
   toRefusal,
   VERSION_1,
 } from "./refusal.ts";
-import { type LiveToken, readTtl, SessionTokens } from "./tokens.ts";
+import {
+  type LiveToken,
+  MAX_TOKENS,
+  readTtl,
+  SessionTokens,
+} from "./tokens.ts";
 
 const TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_HEADER = "x-aws-ec2-metadata-token";
@@ -102,8 +107,8 @@ function cacheOffset({ env, log }: Pick<Platform, "env" | "log">): number {
 /** A client, as long as it is current. */
 interface ClientState extends ClientAccess {
   readonly tokens: SessionTokens;
-  /** Whether the log says that it knows version 1 alone. */
-  isToldOfVersion1?: true;
+  /** What the log says of it. */
+  readonly told: Set<string>;
 }
 
 /** What a request adds to its event. */
@@ -245,7 +250,7 @@ class AwsMetadata implements MetadataService {
     if (!state) {
       const { platform: { clock }, elapsed } = this.#parts;
       const tokens = new SessionTokens({ clock, ...(elapsed && { elapsed }) });
-      this.#states.set(client, state = { tokens });
+      this.#states.set(client, state = { tokens, told: new Set() });
     }
     return state;
   }
@@ -261,6 +266,7 @@ class AwsMetadata implements MetadataService {
       told.state = state;
       this.#contents.prefetch(client, state);
       const token = this.#shapes.text(state.tokens.mint(ttl));
+      if (state.tokens.hasPushedOut) this.#tellFlood(client.container, state);
       return contentAnswer(token, [[TTL_HEADER, String(ttl)]]);
     };
   }
@@ -286,13 +292,32 @@ class AwsMetadata implements MetadataService {
 
   /** Nobody would look for it in a 403. */
   #tellVersion1(container: ContainerFacts, state: ClientState): void {
-    if (state.isToldOfVersion1) return;
-    state.isToldOfVersion1 = true;
-    this.#parts.platform.log.warn("version-1-refused", {
-      container: container.name,
-      id: shortId(container),
+    this.#tellOnce("version-1-refused", container, state, {
       hint:
         "write v1 = true below [metadata] in moat.toml and start moat again; of a binding, --imds-v1 says it",
+    });
+  }
+
+  #tellFlood(container: ContainerFacts, state: ClientState): void {
+    this.#tellOnce("many-tokens", container, state, {
+      reason:
+        `it keeps fetching session tokens: of more than ${MAX_TOKENS} the oldest end`,
+    });
+  }
+
+  /** Clients that ask again and again must not fill the log. */
+  #tellOnce(
+    event: string,
+    container: ContainerFacts,
+    { told }: ClientState,
+    fields: Readonly<Record<string, string>>,
+  ): void {
+    if (told.has(event)) return;
+    told.add(event);
+    this.#parts.platform.log.warn(event, {
+      container: container.name,
+      id: shortId(container),
+      ...fields,
     });
   }
 

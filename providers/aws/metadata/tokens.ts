@@ -53,6 +53,7 @@ export class SessionTokens {
   readonly #time: Required<TokenTime>;
   /** By digest, the oldest first. */
   readonly #live = new Map<string, Token>();
+  #hasPushedOut = false;
 
   /** Begins without any. */
   constructor({ clock, elapsed = () => performance.now() }: TokenTime) {
@@ -62,6 +63,11 @@ export class SessionTokens {
   /** How many are kept, ended ones included until the next call. */
   get size(): number {
     return this.#live.size;
+  }
+
+  /** Whether one ended before its time, for there were too many. */
+  get hasPushedOut(): boolean {
+    return this.#hasPushedOut;
   }
 
   /**
@@ -76,6 +82,7 @@ export class SessionTokens {
       if (this.#live.size < MAX_TOKENS) break;
       token.end();
       this.#live.delete(oldest);
+      this.#hasPushedOut = true;
     }
     const secret = randomBytes(TOKEN_BYTES).toString("base64url");
     this.#live.set(digest(secret), new Token(this.#time, ttlSeconds * 1000));

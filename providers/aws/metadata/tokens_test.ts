@@ -112,7 +112,10 @@ Deno.test("mint() keeps 32 tokens", () => {
 
 Deno.test("mint() ends the oldest of 33 tokens, and only that", () => {
   const { tokens } = bed();
-  const made = Array.from({ length: 33 }, () => tokens.mint(60));
+  const made = Array.from({ length: 32 }, () => tokens.mint(60));
+  assert.equal(tokens.hasPushedOut, false);
+  made.push(tokens.mint(60));
+  assert.equal(tokens.hasPushedOut, true);
   const found = made.map((token) => tokens.find(token) !== undefined);
   assert.deepEqual(found, [false, ...Array(32).fill(true)]);
 });
