@@ -273,6 +273,14 @@ const IN_GENERAL: Record<string, Step> = {
     const last = (await stage.wire.asked("AssumeRole")).at(-1);
     assert.equal(last?.["RoleArn"], `arn:aws:iam::${ACCOUNT}:role/Bare`);
   },
+  "go-metadataproxy: a role may be named with a slash before it": async (
+    stage,
+  ) => {
+    using web = container(stage, CLIENTS.first, { IAM_ROLE: `/team/Bare` });
+    await web.client.credentials("v1");
+    const last = (await stage.wire.asked("AssumeRole")).at(-1);
+    assert.equal(last?.["RoleArn"], `arn:aws:iam::${ACCOUNT}:role/team/Bare`);
+  },
   "both: containers in the host's network get the host's role": async (
     stage,
   ) => {
@@ -321,6 +329,7 @@ const IN_GENERAL: Record<string, Step> = {
         .then(() => order.push("other path")),
     ]);
     assert.deepEqual(order, ["other path", "nobody"]);
+    // Two requests, each held for a second.
     const tookMs = performance.now() - startedAt;
     assert.ok(tookMs < 5000, `${tookMs} ms`);
     // It polled with a growing pause.

@@ -265,6 +265,19 @@ const DOCKER_REASON = moatReason() ?? motoReason() ?? bedReason("docker");
 
 testUnless(
   DOCKER_REASON,
+  "docker: without DEFAULT_ACCOUNT_ID a role is looked up by iam:GetRole",
+  async () => {
+    await using bed = await openRouted("docker");
+    const { DEFAULT_ACCOUNT_ID: _, ...env } = unchanged(bed);
+    await using moat = await bed.startMetadataProxy({ env });
+    await assertRole({ bed, moat }, { IAM_ROLE: "App" }, "App");
+    const [asked] = await bed.asked("GetRole");
+    assert.equal(asked?.["RoleName"], "App");
+  },
+);
+
+testUnless(
+  DOCKER_REASON,
   "docker: the README's rules lead other bridges and 127.0.0.1 to it, too",
   async (t) => {
     await using bed = await ImdsBed.open("docker");

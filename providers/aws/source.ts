@@ -42,6 +42,7 @@ export {
 } from "./sources/profile.ts";
 export {
   isEndpoint,
+  namedRegion,
   recordAddress,
   recordSource,
   type SourceChoice,

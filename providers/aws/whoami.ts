@@ -10,7 +10,7 @@ import { mapAwsError } from "./errors.ts";
 import type { AwsSettings, Source } from "./settings.ts";
 import {
   type Environment,
-  readProfile,
+  namedRegion,
   recordAddress,
   recordSource,
 } from "./source.ts";
@@ -51,6 +51,5 @@ export async function whoami(
 
 /** Every region's STS knows every identity of its partition. */
 async function findRegion(env: Environment, source: Source): Promise<string> {
-  return env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] ||
-    (await readProfile(source)).region || "us-east-1";
+  return await namedRegion(env, source) ?? "us-east-1";
 }

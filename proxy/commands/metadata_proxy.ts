@@ -144,10 +144,10 @@ async function openFront(
     observe: (event) => telemetry.observe(event),
   });
   const { grant: name } = settings;
-  const own = await provider.environmentGrant();
   // Without a home there is no store.
-  const grant = async (): Promise<Grant> =>
-    name === undefined ? own : await context.store.get(name);
+  const grant = name === undefined
+    ? always(await provider.environmentGrant())
+    : () => context.store.get(name);
   await grant();
   const containers = watchContainers({ platform, sockets });
   const serves = (grant: Grant) => grant.provider === provider.name;
@@ -163,6 +163,10 @@ async function openFront(
     },
   });
   return { front, containers, stop };
+}
+
+function always<T>(value: T): () => Promise<T> {
+  return () => Promise.resolve(value);
 }
 
 /** go-metadataproxy's measurements beside moat's own. */

@@ -104,16 +104,19 @@ export class ContainerRoles {
     container: ContainerFacts,
     grant: Grant,
   ): ContainerRole | Promise<ContainerRole> {
+    const { isCompatible = false } = this.#options;
     const named = this.#read(container, "IAM_ROLE");
     const text = named ?? this.#options.settings.defaultRole;
-    if (text === undefined) throw noRole(container);
+    if (text === undefined) throw noRole(container, isCompatible);
     const more = this.#more(container);
     const home = partitionOf(readSettings(grant).region);
     const finish = (role: RoleArn): ContainerRole => {
       if (named !== undefined) this.#check(role, named, home);
       return { role: role.arn, roleName: role.roleName, ...more };
     };
-    const role = this.#resolve(parseRoleName(text), grant, home);
+    // go-metadataproxy took names with a slash before them.
+    const name = isCompatible ? text.replace(/^\/+/, "") : text;
+    const role = this.#resolve(parseRoleName(name), grant, home);
     return role instanceof Promise ? role.then(finish) : finish(role);
   }
 
@@ -243,15 +246,16 @@ function readFound(arn: string, resource: string): RoleArn {
   );
 }
 
-function noRole({ name }: ContainerFacts): MoatError {
+function noRole({ name }: ContainerFacts, isCompatible: boolean): MoatError {
   return new MoatError(
     "no-role",
     `Cannot find a role for container ${
       quoted(name)
     }: it has neither a label nor a variable IAM_ROLE, and there is no default`,
     {
-      hint:
-        "set IAM_ROLE for the container, or default_role in [metadata] of moat.toml",
+      hint: isCompatible
+        ? "set IAM_ROLE for the container, or DEFAULT_ROLE for moat"
+        : "set IAM_ROLE for the container, or default_role in [metadata] of moat.toml",
     },
   );
 }

@@ -10,20 +10,28 @@ import type { Grant } from "$core/grant.ts";
 import type { Platform } from "$core/platform.ts";
 import { findRegion, findSource } from "../options/source.ts";
 import { writeSettings } from "../settings.ts";
-import { recordAddress } from "../sources/record.ts";
+import { namedRegion, recordAddress } from "../sources/record.ts";
 
 /**
  * Makes the grant; it is not stored.
  *
- * @param platform Clock and environment.
+ * @param platform Clock, environment, and log for what is taken by default.
  * @returns A grant `aws` without a role of its own.
  * @throws {MoatError} `usage` for variables that cannot be used, or
  * `source-is-moat`.
  */
 export async function environmentGrant(
-  { clock, env }: Pick<Platform, "clock" | "env">,
+  { clock, env, log }: Pick<Platform, "clock" | "env" | "log">,
 ): Promise<Grant> {
   const source = await findSource({}, env, true);
+  const region = await findRegion({}, env, source, undefined, undefined);
+  if (await namedRegion(env, source) === undefined) {
+    log.warn("region-by-default", {
+      reason:
+        `no region is set: containers are told ${region}, and STS is asked there`,
+      hint: "set AWS_REGION to the region of this host",
+    });
+  }
   return {
     provider: "aws",
     name: "aws",
@@ -31,8 +39,7 @@ export async function environmentGrant(
     settings: writeSettings({
       roles: [],
       direct: true,
-      region: await findRegion({}, env, source, undefined, undefined),
-      source,
+      ...{ region, source },
       ...await recordAddress(env, source),
     }),
   };

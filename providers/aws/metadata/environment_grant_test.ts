@@ -12,7 +12,7 @@ async function grantOf(env: Record<string, string>) {
   };
   const platform = fakePlatform({ env: { ...files, ...env } });
   const grant = await createAwsProvider(platform).environmentGrant!();
-  return { grant, settings: readSettings(grant) };
+  return { grant, settings: readSettings(grant), lines: platform.lines };
 }
 
 Deno.test("environmentGrant() names no role, so that the source assumes the containers'", async () => {
@@ -36,6 +36,16 @@ const REGIONS = [
     region: "eu-west-1",
   },
 ];
+for (
+  const [env, told] of [[{}, 1], [{ AWS_REGION: "eu-west-1" }, 0]] as const
+) {
+  Deno.test(`environmentGrant() warns of ${told} regions that nobody named`, async () => {
+    const { lines } = await grantOf(env);
+    const events = lines.map(({ event }) => event);
+    assert.deepEqual(events, told ? ["region-by-default"] : []);
+  });
+}
+
 for (const { name, env, region } of REGIONS) {
   Deno.test(`environmentGrant() takes the region from ${name}`, async () => {
     assert.equal((await grantOf(env)).settings.region, region);

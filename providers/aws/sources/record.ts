@@ -160,6 +160,21 @@ function checkEndpoint(name: string, value: string): string {
 }
 
 /**
+ * Finds the region that the environment or the source names.
+ *
+ * @param env AWS_REGION, AWS_DEFAULT_REGION.
+ * @param source Its profile may name one.
+ * @returns Not checked; undefined if none is named.
+ */
+export async function namedRegion(
+  env: Environment,
+  source: Source,
+): Promise<string | undefined> {
+  return env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] ||
+    (await readProfile(source)).region || undefined;
+}
+
+/**
  * Whether a text is an address that may be recorded. That is shown and
  * printed, so there is no password in it.
  *
