@@ -6,7 +6,11 @@
 
 import { usageError } from "$core/errors.ts";
 
-/** Where Docker and podman listen unless told otherwise. */
+/**
+ * Where Docker and podman listen unless told otherwise. Not an engine without
+ * root: it has the same networks in a namespace of its own, so its containers'
+ * addresses are others' on this host, and whoever runs it chooses them.
+ */
 const USUAL = ["/var/run/docker.sock", "/run/podman/podman.sock"];
 
 /**
@@ -34,12 +38,7 @@ export function engineSockets(
     const url = env[name];
     if (url) return [socketPath(url, name)];
   }
-  return usualSockets(env["XDG_RUNTIME_DIR"]);
-}
-
-function usualSockets(runtimeDirectory: string | undefined): string[] {
-  const own = runtimeDirectory ? `${runtimeDirectory}/podman/podman.sock` : "";
-  const found = [...USUAL, own].filter((path) => realPath(path) !== undefined);
+  const found = USUAL.filter((path) => realPath(path) !== undefined);
   return distinct(found.length > 0 ? found : USUAL.slice(0, 1));
 }
 

@@ -63,7 +63,8 @@ const UNKNOWN = [
 const BY_TOKEN =
   "give it a binding with a token: moat bind NAME --grant GRANT --mode process";
 
-const ENGINE_LOST = "engine-lost in this log says why, and what to do";
+const ENGINE_LOST =
+  "engine-lost in this log says why; without that line the engine is slow";
 
 /** How each is told, and what helps. */
 const STRANGERS: Readonly<
