@@ -85,8 +85,7 @@ export class VendRecorders {
     if (!ofBinding) {
       this.#recorders.set(binding.name, ofBinding = new Map());
     }
-    // A binding in mode imds may have several containers, each with its session.
-    const key = JSON.stringify([name, binding.subject?.container]);
+    const key = keyOf(name, binding);
     let recorder = ofBinding.get(key);
     if (!recorder) {
       recorder = new Recorder(this.#platform, name, binding);
@@ -95,11 +94,24 @@ export class VendRecorders {
     return recorder;
   }
 
+  /** Writes what is left to count when a container of a binding ends. */
+  endContainer({ name }: Grant, binding: Binding): void {
+    const ofBinding = this.#recorders.get(binding.name);
+    const key = keyOf(name, binding);
+    ofBinding?.get(key)?.flush();
+    ofBinding?.delete(key);
+  }
+
   /** Writes what is left to count when a binding ends. */
   end({ name }: Binding): void {
     this.#recorders.get(name)?.forEach((recorder) => recorder.flush());
     this.#recorders.delete(name);
   }
+}
+
+/** A binding in mode imds may have several containers, each with its session. */
+function keyOf(grant: string, { subject }: Binding): string {
+  return JSON.stringify([grant, subject?.container]);
 }
 
 class Recorder implements VendRecorder {

@@ -57,7 +57,7 @@ export interface AccessesOptions {
   /** Makes sessions. */
   readonly engine: Pick<SessionEngine, "sessions" | "end">;
   /** Keeps account of them. */
-  readonly vends: Pick<VendRecorders, "recorder" | "end">;
+  readonly vends: Pick<VendRecorders, "recorder" | "end" | "endContainer">;
   /** Finds the roles that containers name. */
   readonly roles: Pick<ContainerRoles, "find">;
   /** How much life a session has left at least, in ms. Default: what the session cache makes of it. */
@@ -89,7 +89,7 @@ export class Accesses {
     if (!grant) throw this.#notServed(client);
     try {
       return binding
-        ? this.#bound(binding, grant, client.container)
+        ? this.#bound(client, binding, grant)
         : await this.#named(client, grant);
     } catch (error) {
       if (error instanceof Refusal) throw error;
@@ -97,11 +97,12 @@ export class Accesses {
     }
   }
 
-  /** A binding is cleaned up by whoever ends it. */
-  #bound(bound: Binding, grant: Grant, container: ContainerFacts): Access {
+  /** A binding is cleaned up by whoever ends it; by a label it has many containers. */
+  #bound(client: MetadataClient, bound: Binding, grant: Grant): Access {
     const { engine, vends, offsetMs } = this.#options;
     const settings = readSettings(grant);
-    const binding = inContainer(bound, settings, container);
+    const binding = inContainer(bound, settings, client.container);
+    client.onEnd(() => vends.endContainer(grant, binding));
     const last = settings.roles.at(-1);
     return {
       role: last === undefined

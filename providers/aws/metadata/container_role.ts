@@ -123,18 +123,19 @@ export class ContainerRoles {
   /**
    * What a container says, by a label or a variable. An image may set either,
    * and whoever starts it the other: two that differ say nothing.
-   * go-metadataproxy knew variables alone.
+   * go-metadataproxy knew variables alone: there one that is set decides, also
+   * one that is set to nothing.
    */
   #read(
     { labels, env, name: container }: ContainerFacts,
     name: Name,
   ): string | undefined {
     const { isCompatible = false } = this.#options;
-    const isSet = (values: Readonly<Record<string, string>>) =>
-      Object.hasOwn(values, name) && !(isCompatible && values[name] === "");
-    const [first, second] = [env, labels].filter(isSet)
+    const [first, second] = [env, labels]
+      .filter((values) => Object.hasOwn(values, name))
       .map((values) => values[name]);
-    if (isCompatible || second === undefined || first === second) return first;
+    if (isCompatible) return first || undefined;
+    if (second === undefined || first === second) return first;
     throw new MoatError(
       "bad-role",
       `Cannot use ${name} of container ${

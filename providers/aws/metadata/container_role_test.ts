@@ -155,6 +155,16 @@ Deno.test("ContainerRoles.find() takes nothing for unset in compatible mode", ()
   assert.deepEqual([role, externalId], [APP, undefined]);
 });
 
+Deno.test("ContainerRoles.find() takes no image's label for a variable that is set to nothing in compatible mode", () => {
+  const roles = rolesOf({ defaultRole: APP }, { isCompatible: true });
+  const labels = { IAM_ROLE: APP.replace("app", "admin") };
+  const { role } = roles.find(
+    { ...naming(""), labels },
+    GRANT,
+  ) as ContainerRole;
+  assert.equal(role, APP);
+});
+
 const REFUSED: { name: string; settings?: Settings; facts: ContainerFacts }[] =
   [
     { name: "no list", facts: naming(APP) },

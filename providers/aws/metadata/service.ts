@@ -68,7 +68,7 @@ export interface MetadataParts {
   /** Makes sessions. */
   readonly engine: Pick<SessionEngine, "sessions" | "end" | "findRole">;
   /** Keeps account of them. */
-  readonly vends: Pick<VendRecorders, "recorder" | "end">;
+  readonly vends: Pick<VendRecorders, "recorder" | "end" | "endContainer">;
   /** Finds roles. Default: as the settings say. */
   readonly roles?: Pick<ContainerRoles, "find">;
   /** In ms, by a clock that nobody sets. Default: `performance.now`. */
